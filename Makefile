@@ -1,0 +1,66 @@
+# Everything here needs Python 3.11 or later with pip, and nothing else: each target first makes what it needs.
+# Works with GNU make 3.81, the one that macOS brings.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The first Python that is new enough. Another one: make PYTHON=/path/to/python3.13
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+# The folders that hold Python; some do not exist before something needs them.
+CODE := $(wildcard src tests tools bench)
+SEEDS ?= 100
+WORKERS ?= 2
+
+help:  ## show this text
+	@echo 'make TARGET, where TARGET is'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo 'The first target that needs it makes .venv, which takes about a minute.'
+
+demo: $(STAMP)  ## see it work in a minute: no account and no key needed
+	$(BIN)/python -m betcode.testing.demo
+
+test: $(STAMP)  ## run all tests
+	$(BIN)/python -m pytest -n $(WORKERS) -q
+
+check: $(STAMP)  ## what CI asks for beside the tests: lint, format, types, layers, size, generated documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CODE)
+	cd src && ../$(BIN)/lint-imports --config ../pyproject.toml --no-logo
+	$(BIN)/python -m pytest -q tests/architecture
+	$(BIN)/python tools/generate_docs.py --check
+
+bench: $(STAMP)  ## measure, and compare with the limits of this machine
+	$(BIN)/python -m bench
+
+sim: $(STAMP)  ## simulate faults in virtual time: SEEDS=100 for that many runs, SEED=7 to repeat one
+	$(BIN)/python -m betcode.testing.simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+fmt: $(STAMP)  ## format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## write the generated documents again
+	$(BIN)/python tools/generate_docs.py
+
+lock: build/lock/bin/python  ## take new versions of the development tools into requirements-dev.lock
+	build/lock/bin/pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
+	{ sed -n '/^#/p' requirements-dev.lock; build/lock/bin/pip freeze --exclude-editable | LC_ALL=C sort -f; } > build/lock.new
+	mv build/lock.new requirements-dev.lock
+
+build/lock/bin/python:
+	$(PYTHON) -m venv build/lock
+
+# The stamp is newer than the files that say what to install, so the second time costs nothing.
+$(STAMP): pyproject.toml requirements-dev.lock
+	@[ -n "$(PYTHON)" ] || { echo 'No Python 3.11 or later found. Install one, or say make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo 'Could not make .venv. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: help demo test check bench sim fmt docs lock

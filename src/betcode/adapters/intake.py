@@ -1,0 +1,290 @@
+"""The intake log: what was acknowledged to people, a second time and outside the database (SQ-11).
+
+`DATA/intake/<n>.log`, append-only. A record is a header (magic, length, CRC-32 of length and payload) and a JSON
+payload. Rules:
+  1. `append` returns when everything it was given is on the disk: one write, one sync.
+  2. A record that was not acknowledged may be found later; an acknowledged one is never missing.
+  3. At opening, a torn end of the newest segment is cut off. Damage that whole records follow is never cut: the next
+     record goes to a new segment, and whoever reads is told what could not be read.
+
+One thread uses a log at a time; the lock of the data directory keeps other processes out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+from msgspec import Struct
+
+from betcode.model import limits
+from betcode.model.rows import Message, Permission, SessionRow, Transaction
+
+_MAGIC: Final = b"\xffBI1"
+"""Begins with a byte that no JSON text holds, so that it is never found inside a payload."""
+_HEADER: Final = struct.Struct("<4sII")
+
+
+class Record(Struct, frozen=True, omit_defaults=True):
+    """A transaction without its events. A field added here or in the rows needs a default: old logs lack it."""
+
+    session: SessionRow
+    creates: bool = False
+    messages: tuple[Message, ...] = ()
+    permissions: tuple[Permission, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A stretch of a segment that could not be read."""
+
+    segment: int
+    offset: int
+    lost_bytes: int
+    torn_end: bool
+    """No whole record follows: an append that was interrupted, so never acknowledged."""
+    detail: str
+
+
+class DiskFiles:
+    """The file operations of the log, all raising OSError. Tests pass a subclass that fails on demand."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """A descriptor; a new file is private to its owner."""
+        return os.open(path, flags, 0o600)
+
+    def pwrite(self, fd: int, content: bytes | memoryview, offset: int) -> int:
+        """How many bytes the system took, perhaps fewer than given."""
+        return os.pwrite(fd, content, offset)
+
+    def sync(self, fd: int) -> None:
+        """Return when the content is on the disk, also past the drive's own cache."""
+        if hasattr(fcntl, "F_FULLFSYNC"):  # macOS
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(fd)
+
+    def truncate(self, fd: int, length: int) -> None:
+        """Cut the file."""
+        os.ftruncate(fd, length)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the names of new files durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def encode(transaction: Transaction) -> bytes | None:
+    """The payload for a transaction, or None when it holds nothing that people were promised.
+
+    Raises TypeError, ValueError, OverflowError or RecursionError for values that JSON cannot hold.
+    """
+    if not (transaction.creates or transaction.messages or transaction.permissions):
+        return None
+    return _encode(Record(transaction.session, transaction.creates, transaction.messages, transaction.permissions))
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Record).decode
+
+
+class IntakeLog:
+    """The writing end. Raises OSError from every method but `close`; `problems` says what opening found and did."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        files: DiskFiles | None = None,
+        segment_bytes: int = limits.INTAKE_SEGMENT_BYTES,
+    ) -> None:
+        """Make the directory, and go on behind the last whole record of the newest segment."""
+        self._directory = directory
+        self._files = files or DiskFiles()
+        self._segment_bytes = segment_bytes
+        self._fd: int | None = None
+        self._number = 0
+        self._end = 0
+        self._before: int | None = None
+        self.problems: tuple[Problem, ...] = ()
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700)
+            self._files.sync_directory(directory.parent)
+        directory.chmod(0o700)
+        numbers = _segments(directory)
+        if numbers:
+            self._number = numbers[-1]
+            self._go_on(_path(directory, self._number))
+
+    def append(self, payloads: list[bytes]) -> None:
+        """Write records and return when they are durable. On OSError none of them counts."""
+        if self._fd is None or self._end >= self._segment_bytes:
+            self._begin_segment()
+        assert self._fd is not None
+        block = memoryview(b"".join(_frame(payload) for payload in payloads))
+        try:
+            self._write(self._fd, block)
+        except OSError:
+            self._cut()
+            raise
+        try:
+            self._files.sync(self._fd)
+        except OSError:
+            self._cut()
+            self._leave_segment()  # after a failed sync the system may have dropped pages and call the next one good
+            raise
+        self._before = self._end
+        self._end += len(block)
+
+    def undo(self) -> None:
+        """Take back the last append, because its transactions were not committed. Best effort, see rule 2."""
+        if self._before is not None and self._fd is not None:
+            self._end = self._before
+            self._before = None
+            self._cut()
+
+    def close(self) -> None:
+        """Let go of the file; nothing is pending."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _write(self, fd: int, block: memoryview) -> None:
+        offset = self._end
+        while block:
+            taken = self._files.pwrite(fd, block, offset)
+            offset += taken
+            block = block[taken:]
+
+    def _cut(self) -> None:
+        """Remove what stands behind the last good record. Where that fails the next record gets a new segment."""
+        assert self._fd is not None
+        try:
+            self._files.truncate(self._fd, self._end)
+        except OSError:
+            self._leave_segment()
+
+    def _leave_segment(self) -> None:
+        if self._fd is None:
+            return
+        self.close()
+        self._before = None
+        if self._end == 0:  # without a record in it: a disk that stays broken must not fill the directory with these
+            with contextlib.suppress(OSError):
+                _path(self._directory, self._number).unlink()
+
+    def _begin_segment(self) -> None:
+        self.close()
+        self._before = None
+        self._number += 1
+        self._end = 0
+        path = _path(self._directory, self._number)
+        self._fd = self._files.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            self._files.sync_directory(self._directory)
+        except OSError:
+            self._leave_segment()
+            raise
+
+    def _go_on(self, path: Path) -> None:
+        problems: list[Problem] = []
+        with path.open("rb") as file:
+            for payload, offset in _scan(file, self._number, problems):
+                self._end = offset + _HEADER.size + len(payload)
+        self.problems = tuple(problems)
+        if problems and not problems[0].torn_end:
+            return
+        self._fd = self._files.open(path, os.O_RDWR)
+        if problems:
+            self._files.truncate(self._fd, self._end)
+            self._files.sync(self._fd)
+
+
+def read_all(directory: Path, problems: list[Problem]) -> Iterator[Record]:
+    """All records in the order of their acknowledgement; what cannot be read is appended to `problems`.
+
+    A bad record ends the reading of its segment. Raises OSError when the directory itself cannot be read.
+    """
+    for number in _segments(directory):
+        try:
+            with _path(directory, number).open("rb") as file:
+                for payload, offset in _scan(file, number, problems):
+                    try:
+                        yield _decode(payload)
+                    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                        lost = _HEADER.size + len(payload)
+                        problems.append(Problem(number, offset, lost, False, f"a whole record, not understood: {error}"))
+        except OSError as error:
+            problems.append(Problem(number, 0, 0, False, f"the segment cannot be read: {error}"))
+
+
+def _frame(payload: bytes) -> bytes:
+    return _HEADER.pack(_MAGIC, len(payload), _crc(payload)) + payload
+
+
+def _crc(payload: bytes) -> int:
+    return zlib.crc32(payload, len(payload))
+
+
+def _path(directory: Path, number: int) -> Path:
+    return directory / f"{number}.log"
+
+
+def _segments(directory: Path) -> list[int]:
+    return sorted(int(path.stem) for path in directory.glob("*.log") if path.stem.isdecimal())
+
+
+def _scan(file: BinaryIO, number: int, problems: list[Problem]) -> Iterator[tuple[bytes, int]]:
+    """The whole payloads of a segment with the offsets of their records, up to the first bad one."""
+    size = os.fstat(file.fileno()).st_size
+    offset = 0
+    while offset < size:
+        header = file.read(_HEADER.size)
+        payload = _payload(header, file.read(_length(header, size - offset)))
+        if payload is None:
+            file.seek(offset)
+            torn = not _whole_record_in(file.read())
+            detail = "a torn end" if torn else "damage that whole records follow"
+            problems.append(Problem(number, offset, size - offset, torn, detail))
+            return
+        yield payload, offset
+        offset += _HEADER.size + len(payload)
+
+
+def _length(header: bytes, room: int) -> int:
+    """How many bytes of payload the header announces; 0 when it is none, or announces more than there is."""
+    if len(header) < _HEADER.size or not header.startswith(_MAGIC):
+        return 0
+    length = int(_HEADER.unpack(header)[1])
+    return length if _HEADER.size + length <= room else 0
+
+
+def _payload(header: bytes, payload: bytes) -> bytes | None:
+    """The payload if it is the one that the header announces and protects."""
+    if len(header) < _HEADER.size:
+        return None
+    magic, length, crc = _HEADER.unpack(header)
+    return payload if magic == _MAGIC and length == len(payload) and crc == _crc(payload) else None
+
+
+def _whole_record_in(rest: bytes) -> bool:
+    """Whether any whole record stands in `rest` behind its first byte."""
+    at = rest.find(_MAGIC, 1)
+    while at >= 0:
+        header = rest[at : at + _HEADER.size]
+        begin = at + _HEADER.size
+        if _payload(header, rest[begin : begin + _length(header, len(rest) - at)]) is not None:
+            return True
+        at = rest.find(_MAGIC, at + 1)
+    return False

@@ -1,0 +1,150 @@
+"""Starts claude under a keeper, and finds keepers that are alive (`engine.ports.Launcher`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+import betcode.keeper
+from betcode.adapters.claude_binary import ClaudeBinary
+from betcode.adapters.environment import child_environment
+from betcode.adapters.keeper_link import KeeperLink, pid_of
+from betcode.adapters.session_files import SessionFiles
+from betcode.adapters.transcripts import has_transcript
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+from betcode.model.rows import SessionRow
+
+KEEPER = Path(betcode.keeper.__file__).parent / "__main__.py"
+CLEANUP_DAYS = 3650
+"""`cleanupPeriodDays` for the CLI: it must not delete the transcript of a session that waits."""
+
+
+class KeeperLauncher:
+    """Starts and finds the keepers of one data directory."""
+
+    def __init__(
+        self,
+        sessions: Path,
+        claude: ClaudeBinary,
+        *,
+        generation: int,
+        environment: Mapping[str, str],
+        env_pass: Iterable[str] = (),
+    ) -> None:
+        """`sessions`: DATA/sessions. `environment`: the daemon's own, from which children get the allowed part."""
+        self._sessions = sessions
+        self._claude = claude
+        self._generation = generation
+        self._environment = environment
+        self._env_pass = tuple(env_pass)
+
+    def files(self, row: SessionRow) -> SessionFiles:
+        """The files of this session."""
+        return SessionFiles(self._sessions / row.id)
+
+    async def start(self, row: SessionRow) -> KeeperLink:
+        """Start claude as `row.run`. Raises BetcodeError: `claude.*`, `request.directory`, `agent.spawn_failed`."""
+        env = child_environment(self._environment, row.options, self._env_pass)
+        claude = await self._claude.checked(env.get("PATH", ""), env)
+        if not await asyncio.to_thread(os.path.isdir, row.directory):
+            raise BetcodeError(
+                "request.directory",
+                f"the session's directory {row.directory!r} is gone",
+                hint="Create it again, or start a session in another directory.",
+            )
+        files = self.files(row)
+        try:
+            files.prepare()
+        except OSError as error:
+            raise _spawn_failed(f"cannot create {files.directory}: {error.strerror}") from error
+        resume = await asyncio.to_thread(has_transcript, env, row.claude_session_id)
+        spec = {
+            "session_dir": str(files.directory),
+            "run": row.run,
+            "argv": arguments(claude, row, resume=resume),
+            "env": env,
+            "cwd": row.directory,
+            "socket": str(files.socket()),
+            "generation": self._generation,
+            "mark": f"{row.id}.{row.run}",
+        }
+        said = await self._run_keeper(spec)
+        if said.get("code") == "lock_held":
+            await asyncio.to_thread(files.kill_leftovers, row.run - 1)
+            said = await self._run_keeper(spec)
+        if not said.get("ok"):
+            raise _spawn_failed(f"{said.get('message') or said.get('code') or 'the keeper did not start'}")
+        link = KeeperLink(files, row.run, generation=self._generation, offset=0)
+        link.keeper_pid, link.claude_pid = pid_of(said.get("keeper_pid")), pid_of(said.get("claude_pid"))
+        return link
+
+    async def _run_keeper(self, spec: dict[str, object]) -> dict[str, object]:
+        """Run the keeper's launcher; it ends at once and leaves the keeper behind."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-S",
+                str(KEEPER),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+                env={},
+            )
+        except OSError as error:
+            raise _spawn_failed(f"cannot run {sys.executable}: {error.strerror}") from error
+        try:
+            async with asyncio.timeout(limits.KEEPER_START_WAIT_S):
+                out, err = await process.communicate(msgspec.json.encode(spec))
+        except TimeoutError as error:
+            process.kill()
+            await process.wait()
+            raise _spawn_failed(f"the keeper did not report within {limits.KEEPER_START_WAIT_S:.0f} s") from error
+        try:
+            said = msgspec.json.decode(out, type=dict[str, object])
+        except msgspec.DecodeError as error:
+            raise _spawn_failed(f"the keeper failed: {err.decode('utf-8', 'replace')[-500:]}") from error
+        return said
+
+    async def adopt(self, row: SessionRow) -> KeeperLink:
+        """Take over `row.run` from `row.offset`, alive or dead."""
+        return KeeperLink(self.files(row), row.run, generation=self._generation, offset=row.offset)
+
+    async def read_back(self, row: SessionRow) -> bytes:
+        """Journal bytes from `row.checkpoint` to `row.offset`; empty when they are missing."""
+        return await asyncio.to_thread(self.files(row).read_back, row.run, row.checkpoint, row.offset)
+
+
+def arguments(claude: Path, row: SessionRow, *, resume: bool) -> list[str]:
+    """The command line of claude. Nothing that a user chose can become an option: values follow their option."""
+    settings = {"cleanupPeriodDays": CLEANUP_DAYS}
+    permissions = {"permissions": {"allow": list(row.options.allow)}} if row.options.allow else {}
+    argv = [
+        str(claude),
+        "-p",
+        "--input-format=stream-json",
+        "--output-format=stream-json",
+        "--verbose",
+        "--include-partial-messages",
+        "--permission-prompt-tool=stdio",
+        f"--settings={msgspec.json.encode(settings | permissions).decode()}",
+        f"--resume={row.claude_session_id}" if resume else f"--session-id={row.claude_session_id}",
+    ]
+    if row.options.model:
+        argv.append(f"--model={row.options.model}")
+    if row.options.max_turns:
+        argv.append(f"--max-turns={row.options.max_turns}")
+    return argv
+
+
+def _spawn_failed(what: str) -> BetcodeError:
+    return BetcodeError(
+        "agent.spawn_failed", what, hint="It is tried again by itself; the daemon's log has more: betcode daemon logs"
+    )

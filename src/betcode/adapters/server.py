@@ -1,0 +1,151 @@
+"""The local server: WebSocket frames, /healthz and /metrics on one Unix socket that only its owner can use (SE-1)."""
+
+from __future__ import annotations
+
+import http
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from websockets.asyncio.server import Server, ServerConnection, unix_serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+
+_UCRED = struct.Struct("3i")
+_OVER = 64 * 1024
+"""How much larger than allowed a frame may be and still get a proper error instead of a closed connection."""
+
+Page = Callable[[], Awaitable[tuple[int, str, bytes]]]
+"""Makes one page: status, content type, body."""
+
+
+class SocketChannel:
+    """One WebSocket connection (`engine.ports.Channel`)."""
+
+    def __init__(self, connection: ServerConnection, client: str) -> None:
+        """`client`: what is known of the other side before it says hello."""
+        self.client = client
+        self._connection = connection
+
+    async def send(self, frame: bytes) -> None:
+        """Send one text frame; returns when the transport can take more."""
+        try:
+            await self._connection.send(frame, text=True)
+        except ConnectionClosed as error:
+            raise ConnectionError("the client is gone") from error
+
+    async def receive(self) -> bytes | None:
+        """The next frame, or None at the end. Raises BetcodeError `frame.too_large`."""
+        try:
+            data = await self._connection.recv(decode=False)
+        except ConnectionClosed:
+            return None
+        if len(data) > limits.FRAME_BYTES_MAX:
+            raise BetcodeError(
+                "frame.too_large",
+                f"a frame of {len(data)} bytes",
+                hint=f"At most {limits.FRAME_BYTES_MAX} bytes; send a large text as a file that claude reads.",
+            )
+        return data
+
+
+class LocalServer:
+    """Listens on one socket path. `serve_client` gets each connection that is allowed."""
+
+    def __init__(self, path: Path, serve_client: Callable[[SocketChannel], Awaitable[None]], pages: dict[str, Page]):
+        """`pages`: HTTP GET paths beside the WebSocket."""
+        self._path = path
+        self._serve_client = serve_client
+        self._pages = pages
+        self._server: Server | None = None
+        self.clients = 0
+
+    async def start(self) -> None:
+        """Bind and listen. The caller holds the daemon's lock, so a socket file that is there is stale.
+
+        Raises:
+            BetcodeError: `daemon.socket`.
+        """
+        try:
+            self._path.unlink(missing_ok=True)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            old = os.umask(0o177)
+            try:
+                listener.bind(str(self._path))
+            finally:
+                os.umask(old)
+            os.chmod(self._path, 0o600)
+        except OSError as error:
+            raise BetcodeError(
+                "daemon.socket",
+                f"cannot create the socket {str(self._path)!r}: {error.strerror or error}",
+                hint="Check the runtime directory, or choose another one: --runtime-dir or BETCODE_RUNTIME_DIR.",
+            ) from error
+        found = self._path.stat()
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o600:  # noqa: PLR2004 - the mode SE-1 names
+            raise BetcodeError(
+                "config.insecure",
+                f"the socket {str(self._path)!r} is open to other users",
+                hint="Use a runtime directory on a file system that keeps permissions.",
+            )
+        self._server = await unix_serve(
+            self._on_connection,
+            sock=listener,
+            process_request=self._on_request,
+            compression=None,
+            max_size=limits.FRAME_BYTES_MAX + _OVER,
+            max_queue=2,
+            ping_interval=None,  # on a Unix socket the end of the other side is always seen
+            close_timeout=limits.CLOSE_WAIT_S,
+            server_header=None,
+        )
+
+    async def stop(self) -> None:
+        """Close all connections, stop listening and remove the socket file."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+        self._path.unlink(missing_ok=True)
+
+    async def _on_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        if not _is_owner(connection):
+            return _response(http.HTTPStatus.FORBIDDEN, "text/plain", b"only the owner of this daemon may connect\n")
+        page = self._pages.get(request.path.partition("?")[0])
+        if page is not None:
+            code, content_type, body = await page()
+            return _response(http.HTTPStatus(code), content_type, body)
+        if "Origin" in request.headers:
+            return _response(http.HTTPStatus.FORBIDDEN, "text/plain", b"browsers cannot use this socket\n")
+        if self.clients >= limits.CONNECTIONS_MAX:
+            body = b"as many clients as allowed are connected\n"
+            return _response(http.HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", body)
+        return None
+
+    async def _on_connection(self, connection: ServerConnection) -> None:
+        self.clients += 1
+        try:
+            await self._serve_client(SocketChannel(connection, "client"))
+        finally:
+            self.clients -= 1
+
+
+def _is_owner(connection: ServerConnection) -> bool:
+    """Whether the other end runs as our user; where the platform does not tell, the 0700 directory must do."""
+    raw = connection.transport.get_extra_info("socket")
+    if raw is None or sys.platform != "linux":
+        return True
+    _, uid, _ = _UCRED.unpack(raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return bool(uid == os.getuid())
+
+
+def _response(status: http.HTTPStatus, content_type: str, body: bytes) -> Response:
+    headers = Headers([("Content-Type", content_type), ("Content-Length", str(len(body))), ("Connection", "close")])
+    return Response(status.value, status.phrase, headers, body)

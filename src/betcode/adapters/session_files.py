@@ -1,0 +1,121 @@
+"""The files of a session in the data directory, and whether anything still holds its lock."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from betcode.keeper.journal import JournalGap, JournalReader
+from betcode.keeper.records import read_records
+from betcode.keeper.report import read_report
+from betcode.keeper.tree import Process, kill, kill_tree, start_ticks
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+
+SIGKILL = 9
+
+
+class SessionFiles:
+    """Names and reads the files of one session; `keeper/protocol.py` and `docs/files.md` describe them."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory`: DATA/sessions/<id>. Nothing is created."""
+        self.directory = directory
+        self._journal = JournalReader(str(directory))
+
+    def prepare(self) -> None:
+        """Create the directory, private to the user."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def socket(self) -> Path:
+        """Where the keeper listens: in the session's directory, or, if that path is too long, in a private one."""
+        usual = self.directory / "keeper.sock"
+        if len(os.fsencode(usual)) <= limits.SOCKET_PATH_BYTES_MAX:
+            return usual
+        private = Path(tempfile.gettempdir()) / f"betcode-keepers-{os.getuid()}"
+        private.mkdir(mode=0o700, exist_ok=True)
+        found = private.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
+            raise BetcodeError(
+                "config.insecure",
+                f"{str(private)!r} is open to other users",
+                hint=f"Remove it, or choose a shorter data directory (--data-dir): {self.directory}",
+            )
+        digest = hashlib.blake2s(os.fsencode(self.directory.absolute()), digest_size=8).hexdigest()
+        return private / f"{digest}.sock"
+
+    def end(self, run: int) -> int:
+        """Length of the run's journal in bytes; 0 when there is none."""
+        try:
+            return self._journal.end(run)
+        except FileNotFoundError:
+            return 0
+
+    def read(self, run: int, offset: int, count: int) -> bytes:
+        """Journal bytes; empty at its end. Raises keeper.journal.JournalGap."""
+        try:
+            return self._journal.read(run, offset, count)
+        except FileNotFoundError as error:  # the whole directory, or a segment that is just being removed
+            raise JournalGap(run, offset, None) from error
+
+    def read_back(self, run: int, start: int, end: int) -> bytes:
+        """Journal bytes between two offsets, as far as they are there."""
+        parts: list[bytes] = []
+        while start < end:
+            try:
+                part = self.read(run, start, min(limits.JOURNAL_READ_BYTES, end - start))
+            except JournalGap:
+                break
+            if not part:
+                break
+            parts.append(part)
+            start += len(part)
+        return b"".join(parts)
+
+    def written(self, run: int) -> frozenset[str]:
+        """Ids of the stdin lines that the keeper began to write: with these, claude may have read them."""
+        try:
+            records = read_records(str(self.directory / f"{run}.in"))
+        except FileNotFoundError:
+            return frozenset()
+        return frozenset(str(r["id"]) for r in records if "id" in r)
+
+    def exit_report(self, run: int) -> dict[str, object] | None:
+        """What the keeper wrote about the end of the run."""
+        return read_report(str(self.directory / f"{run}.exit"))
+
+    def run_file(self, run: int) -> dict[str, object] | None:
+        """What the keeper wrote at the start of the run: pids, and the mark of its process tree."""
+        return read_report(str(self.directory / f"{run}.run"))
+
+    def lock_is_free(self) -> bool:
+        """Whether neither a keeper nor its claude lives: the kernel frees the lock only when both are gone."""
+        try:
+            fd = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        else:
+            return True
+        finally:
+            os.close(fd)
+
+    def kill_leftovers(self, run: int) -> list[int]:
+        """End a claude whose keeper is gone, with its tools. Only processes that carry this run's mark or pid."""
+        facts = self.run_file(run) or {}
+        pid, start, mark = facts.get("claude_pid"), facts.get("claude_start"), facts.get("mark")
+        if not isinstance(pid, int) or not isinstance(mark, str):
+            return []
+        ended: list[int] = []
+        if start is None or start_ticks(pid) == start:
+            claude = Process(pid, 0, start if isinstance(start, int) else None)
+            if kill(claude, SIGKILL):
+                ended.append(pid)
+        return ended + kill_tree(pid, mark)

@@ -1,0 +1,155 @@
+"""The tables, as numbered migrations: each runs in one transaction, forward only (SQ-8).
+
+To change the schema append a `Migration`; never edit one that was released. `oldest_compatible` is the oldest schema
+number whose program could still work with the result; it goes into `meta` for whoever meets a database that is newer
+than itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apsw
+
+from betcode.adapters.sqlite.errors import StoreError
+from betcode.model.errors import BetcodeError
+
+MESSAGE_IS_OPEN = "state NOT IN ('cancelled', 'completed', 'failed', 'unknown')"
+"""Messages without an outcome. A query repeats these very words to be served by the partial index."""
+PERMISSION_IS_OPEN = "(state = 'PENDING' OR delivery = 'sending')"
+"""Questions that wait for an answer, or whose answer is on its way."""
+
+_INITIAL = f"""
+CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT;
+
+CREATE TABLE sessions (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    claude_session_id TEXT NOT NULL,
+    directory TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    options TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
+    checkpoint INTEGER NOT NULL,
+    life TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE events (
+    session TEXT NOT NULL REFERENCES sessions (id),
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    time TEXT NOT NULL,
+    crc INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX events_by_position ON events (session, epoch, seq);
+
+CREATE TABLE messages (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    session TEXT NOT NULL REFERENCES sessions (id),
+    client TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    steer INTEGER NOT NULL,
+    accepted_at TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+CREATE INDEX messages_open ON messages (session, position) WHERE {MESSAGE_IS_OPEN};
+
+CREATE TABLE permissions (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    session TEXT NOT NULL REFERENCES sessions (id),
+    run INTEGER NOT NULL,
+    request_id TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    input TEXT NOT NULL,
+    state TEXT NOT NULL,
+    asked_at_unix_s REAL NOT NULL,
+    deadline_unix_s REAL NOT NULL,
+    tool_use_id TEXT NOT NULL,
+    description TEXT NOT NULL,
+    agent_id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    delivery TEXT NOT NULL,
+    "by" TEXT NOT NULL,
+    message TEXT NOT NULL,
+    updated_input TEXT,
+    for_session INTEGER NOT NULL,
+    interrupt INTEGER NOT NULL,
+    settled_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX permissions_open ON permissions (session, position) WHERE {PERMISSION_IS_OPEN};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step from `version - 1` to `version`."""
+
+    version: int
+    oldest_compatible: int
+    sql: str
+
+
+MIGRATIONS = (Migration(1, 1, _INITIAL),)
+"""All steps, in order, from 1 without a hole."""
+
+
+def migrate(connection: apsw.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring the database to the newest schema, one transaction a step; a step that fails leaves the one before.
+
+    Raises:
+        BetcodeError: `store.newer`.
+        StoreError: the file is some other program's database.
+        apsw.Error: a step failed.
+    """
+    newest = migrations[-1].version
+    _refuse_foreign(connection, newest)
+    for migration in migrations:
+        if migration.version <= _version(connection):
+            continue
+        with connection:  # a transaction; user_version is part of it
+            connection.execute(migration.sql)
+            connection.executemany(
+                "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                [
+                    ("schema_version", str(migration.version)),
+                    ("oldest_compatible", str(migration.oldest_compatible)),
+                ],
+            )
+            connection.execute(f"PRAGMA user_version = {migration.version}")
+
+
+def _refuse_foreign(connection: apsw.Connection, newest: int) -> None:
+    """Refuse a database of a newer program or of another one. Raises as `migrate` does, and changes nothing."""
+    version = _version(connection)
+    if version > newest:
+        needed = None
+        if connection.table_exists(None, "meta"):
+            needed = connection.execute("SELECT value FROM meta WHERE name = 'oldest_compatible'").get
+        raise BetcodeError(
+            "store.newer",
+            f"the database has schema {version}; this program knows schemas up to {newest}",
+            hint=f"Install the newer BetCode again; it needs to know schema {needed or version} at least. Nothing was changed.",
+        )
+    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get:
+        raise StoreError(
+            "the database file belongs to another program",
+            hint="Move it away, or choose another data directory.",
+            error_type="notadb",
+        )
+
+
+def _version(connection: apsw.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").get)

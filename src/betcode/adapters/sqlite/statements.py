@@ -1,0 +1,299 @@
+"""The production SQL as plain functions on a connection: what one transaction writes, and every read.
+
+Synchronous, without a thought for threads or files, so that a simulator runs these very functions on a database in
+memory. They raise apsw's errors as they come; `StoreError` and `message.key_conflict` where the rows themselves
+contradict what is stored. `apply` expects an open transaction or savepoint, which the caller rolls back on any error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+import apsw
+import msgspec
+
+from betcode.adapters.sqlite.errors import RESCUE_HINT, StoreError, defect, key_conflict
+from betcode.adapters.sqlite.schema import MESSAGE_IS_OPEN, PERMISSION_IS_OPEN
+from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId
+from betcode.model.rows import EventRow, Message, Options, Permission, SessionRow, Transaction
+from betcode.model.states import Delivery, MessageState, PermissionState
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_decode_options = msgspec.json.Decoder(Options).decode
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+_INSERT_SESSION = """
+INSERT INTO sessions (claude_session_id, directory, name, options, state, reason, epoch, seq, run, "offset", checkpoint,
+    life, id, created_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id) DO NOTHING"""
+_UPDATE_SESSION = """
+UPDATE sessions SET claude_session_id = ?1, directory = ?2, name = ?3, options = ?4, state = ?5, reason = ?6,
+    epoch = ?7, seq = ?8, run = ?9, "offset" = ?10, checkpoint = ?11, life = ?12
+WHERE id = ?13 AND ((epoch = ?7 AND seq = ?14) OR (epoch < ?7 AND ?14 = 0))"""
+_INSERT_EVENT = "INSERT INTO events (session, epoch, seq, kind, time, crc, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT_MESSAGE = """
+INSERT INTO messages (id, session, text, client, state, reason, run, steer, accepted_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET client = excluded.client, state = excluded.state, reason = excluded.reason,
+    run = excluded.run, steer = excluded.steer, accepted_at = excluded.accepted_at
+WHERE session = excluded.session AND text = excluded.text"""
+_PUT_PERMISSION = """
+INSERT INTO permissions (id, session, run, request_id, tool, input, state, asked_at_unix_s, deadline_unix_s,
+    tool_use_id, description, agent_id, reason, delivery, "by", message, updated_input, for_session, interrupt,
+    settled_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET run = excluded.run, request_id = excluded.request_id, tool = excluded.tool,
+    input = excluded.input, state = excluded.state, asked_at_unix_s = excluded.asked_at_unix_s,
+    deadline_unix_s = excluded.deadline_unix_s, tool_use_id = excluded.tool_use_id,
+    description = excluded.description, agent_id = excluded.agent_id, reason = excluded.reason,
+    delivery = excluded.delivery, "by" = excluded."by", message = excluded.message,
+    updated_input = excluded.updated_input, for_session = excluded.for_session, interrupt = excluded.interrupt,
+    settled_at = excluded.settled_at
+WHERE session = excluded.session"""
+
+
+def apply(connection: apsw.Connection, transaction: Transaction) -> None:
+    """Write one transaction: the session first, since the other rows refer to it.
+
+    Raises:
+        BetcodeError: `message.key_conflict`.
+        StoreError: the session exists already or not at all, or the events do not go on where the stored ones end.
+        apsw.Error: anything that SQLite finds.
+    """
+    _put_session(connection, transaction)
+    if transaction.events:
+        connection.executemany(
+            _INSERT_EVENT,
+            [(e.session, e.epoch, e.seq, e.kind, e.time, crc32(e.body), e.body) for e in transaction.events],
+        )
+    for message in transaction.messages:
+        _put_message(connection, message, transaction.session.id)
+    for permission in transaction.permissions:
+        _put_permission(connection, permission, transaction.session.id)
+
+
+def _put_session(connection: apsw.Connection, transaction: Transaction) -> None:
+    row = transaction.session
+    before = _seq_before(transaction)
+    values = (
+        row.claude_session_id,
+        row.directory,
+        row.name,
+        _encode(row.options).decode(),
+        row.state,
+        row.reason,
+        row.epoch,
+        row.seq,
+        row.run,
+        row.offset,
+        row.checkpoint,
+        _encode(row.life).decode(),
+        row.id,
+    )
+    if transaction.creates:
+        if before != 0:
+            raise defect(f"session {row.id} is created with seq {row.seq} and {len(transaction.events)} events")
+        connection.execute(_INSERT_SESSION, (*values, row.created_at))
+        if connection.changes() != 1:
+            raise defect(f"session {row.id} exists already")
+        return
+    connection.execute(_UPDATE_SESSION, (*values, before))
+    if connection.changes() != 1:
+        stored = connection.execute("SELECT epoch, seq FROM sessions WHERE id = ?", (row.id,)).fetchone()
+        if stored is None:
+            raise defect(f"session {row.id} does not exist")
+        raise defect(
+            f"session {row.id} ends at epoch {stored[0]}, seq {stored[1]};"
+            f" what was to follow begins after epoch {row.epoch}, seq {before}"
+        )
+
+
+def _seq_before(transaction: Transaction) -> int:
+    """The seq that must be stored already: the events count on from it to the row's own, without a hole."""
+    row = transaction.session
+    before = row.seq - len(transaction.events)
+    for seq, event in enumerate(transaction.events, before + 1):
+        if event.seq != seq or event.epoch != row.epoch or event.session != row.id:
+            raise defect(
+                f"event {event.session} {event.epoch}.{event.seq} stands where {row.id} {row.epoch}.{seq} belongs"
+            )
+    return before
+
+
+def _put_message(connection: apsw.Connection, message: Message, session: SessionId) -> None:
+    if message.session != session:
+        raise defect(f"message {message.id} of session {message.session} in a transaction of session {session}")
+    connection.execute(
+        _PUT_MESSAGE,
+        (
+            message.id,
+            message.session,
+            message.text,
+            message.client,
+            message.state.value,
+            message.reason,
+            message.run,
+            message.steer,
+            message.accepted_at,
+        ),
+    )
+    if connection.changes() != 1:
+        raise key_conflict(message.id)
+
+
+def _put_permission(connection: apsw.Connection, permission: Permission, session: SessionId) -> None:
+    if permission.session != session:
+        raise defect(f"question {permission.id} of {permission.session} in a transaction of session {session}")
+    edited = permission.updated_input
+    connection.execute(
+        _PUT_PERMISSION,
+        (
+            permission.id,
+            permission.session,
+            permission.run,
+            permission.request_id,
+            permission.tool,
+            _encode(permission.input).decode(),
+            permission.state.value,
+            permission.asked_at_unix_s,
+            permission.deadline_unix_s,
+            permission.tool_use_id,
+            permission.description,
+            permission.agent_id,
+            permission.reason,
+            permission.delivery.value,
+            permission.by,
+            permission.message,
+            None if edited is None else _encode(edited).decode(),
+            permission.for_session,
+            permission.interrupt,
+            permission.settled_at,
+        ),
+    )
+    if connection.changes() != 1:
+        raise defect(f"question {permission.id} belongs to another session")
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+_SELECT_SESSION = """
+SELECT id, claude_session_id, directory, name, created_at, options, state, reason, epoch, seq, run, "offset",
+    checkpoint, life FROM sessions"""
+_SELECT_MESSAGE = "SELECT id, session, text, client, state, accepted_at, reason, run, steer FROM messages"
+_SELECT_PERMISSION = """
+SELECT id, session, run, request_id, tool, input, state, asked_at_unix_s, deadline_unix_s, tool_use_id, description,
+    agent_id, reason, delivery, "by", message, updated_input, for_session, interrupt, settled_at FROM permissions"""
+_SELECT_EVENTS = """
+SELECT seq, kind, time, crc, body FROM events WHERE session = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT ?"""
+_OPEN_MESSAGES = f"{_SELECT_MESSAGE} WHERE session = ? AND {MESSAGE_IS_OPEN} ORDER BY position"  # noqa: S608 - constants
+_OPEN_PERMISSIONS = f"{_SELECT_PERMISSION} WHERE session = ? AND {PERMISSION_IS_OPEN} ORDER BY position"
+
+
+def sessions(connection: apsw.Connection) -> list[SessionRow]:
+    """All sessions, oldest first."""
+    return [_session(row) for row in connection.execute(f"{_SELECT_SESSION} ORDER BY created_at, position")]
+
+
+def session(connection: apsw.Connection, session: SessionId) -> SessionRow | None:
+    """One session."""
+    row = connection.execute(f"{_SELECT_SESSION} WHERE id = ?", (session,)).fetchone()
+    return None if row is None else _session(row)
+
+
+def open_messages(connection: apsw.Connection, session: SessionId) -> list[Message]:
+    """Messages without an outcome, in the order of their acceptance."""
+    return [_message(row) for row in connection.execute(_OPEN_MESSAGES, (session,))]
+
+
+def open_permissions(connection: apsw.Connection, session: SessionId) -> list[Permission]:
+    """Questions that are pending or settled and still being delivered, oldest first."""
+    return [_permission(row) for row in connection.execute(_OPEN_PERMISSIONS, (session,))]
+
+
+def message(connection: apsw.Connection, message: MessageId) -> Message | None:
+    """One message of any session."""
+    row = connection.execute(f"{_SELECT_MESSAGE} WHERE id = ?", (message,)).fetchone()
+    return None if row is None else _message(row)
+
+
+def permission(connection: apsw.Connection, permission: PermissionId) -> Permission | None:
+    """One question of any session."""
+    row = connection.execute(f"{_SELECT_PERMISSION} WHERE id = ?", (permission,)).fetchone()
+    return None if row is None else _permission(row)
+
+
+def events(connection: apsw.Connection, session: SessionId, *, epoch: int, after: int, limit: int) -> list[EventRow]:
+    """Events of one epoch with seq > after, in order, at most `limit`.
+
+    Raises:
+        StoreError: `corrupt`; a stored body is not what was written, which SQLite itself cannot see.
+    """
+    found = []
+    for seq, kind, time, crc, body in connection.execute(_SELECT_EVENTS, (session, epoch, after, limit)).fetchall():
+        if crc32(body) != crc:
+            raise StoreError(
+                f"event {epoch}.{seq} of session {session} is damaged", hint=RESCUE_HINT, error_type="corrupt"
+            )
+        found.append(EventRow(session, epoch, seq, kind, time, body))
+    return found
+
+
+def _session(row: tuple[Any, ...]) -> SessionRow:
+    return SessionRow(
+        id=SessionId(row[0]),
+        claude_session_id=ClaudeSessionId(row[1]),
+        directory=row[2],
+        name=row[3],
+        created_at=row[4],
+        options=_decode_options(row[5]),
+        state=row[6],
+        reason=row[7],
+        epoch=row[8],
+        seq=row[9],
+        run=row[10],
+        offset=row[11],
+        checkpoint=row[12],
+        life=_decode(row[13]),
+    )
+
+
+def _message(row: tuple[Any, ...]) -> Message:
+    return Message(
+        id=MessageId(row[0]),
+        session=SessionId(row[1]),
+        text=row[2],
+        client=row[3],
+        state=MessageState(row[4]),
+        accepted_at=row[5],
+        reason=row[6],
+        run=row[7],
+        steer=bool(row[8]),
+    )
+
+
+def _permission(row: tuple[Any, ...]) -> Permission:
+    return Permission(
+        id=PermissionId(row[0]),
+        session=SessionId(row[1]),
+        run=row[2],
+        request_id=row[3],
+        tool=row[4],
+        input=_decode(row[5]),
+        state=PermissionState(row[6]),
+        asked_at_unix_s=row[7],
+        deadline_unix_s=row[8],
+        tool_use_id=row[9],
+        description=row[10],
+        agent_id=row[11],
+        reason=row[12],
+        delivery=Delivery(row[13]),
+        by=row[14],
+        message=row[15],
+        updated_input=None if row[16] is None else _decode(row[16]),
+        for_session=bool(row[17]),
+        interrupt=bool(row[18]),
+        settled_at=row[19],
+    )

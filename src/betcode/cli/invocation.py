@@ -1,0 +1,93 @@
+"""One call of `betcode`: the global options, the directories they lead to, and the way to the daemon."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from betcode.client.client import Client
+    from betcode.config.paths import Paths
+
+TRACE_ID_DIGITS = 32
+
+
+@dataclass
+class Invocation:
+    """Made by the command group; verbs get it with `@pass_invocation`."""
+
+    flags: dict[str, str | None]
+    claude: str | None
+    env: Mapping[str, str]
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The directories in use. Raises BetcodeError `config.invalid`."""
+        from betcode.config.paths import find_paths
+
+        return find_paths(self.flags, self.env)
+
+    def daemon_argv(self) -> list[str]:
+        """The command of a daemon for these directories, in the foreground."""
+        paths = self.paths
+        # -P: a file betcode.py or json.py in the user's project must not be imported instead of ours.
+        argv = [sys.executable, "-P", "-m", "betcode"]
+        argv += ["--config-dir", str(paths.config), "--data-dir", str(paths.data), "--runtime-dir", str(paths.runtime)]
+        if self.claude:
+            argv += ["--claude", self.claude]
+        return [*argv, "daemon", "run"]
+
+    async def start_daemon(self) -> None:
+        """Start a daemon in the background and return when it answers. Raises BetcodeError."""
+        from betcode.client.start import start_daemon
+        from betcode.config.paths import prepare
+
+        prepare(self.paths)
+        await start_daemon(
+            self.daemon_argv(), env=dict(self.env), log_path=self.paths.log, socket_path=self.paths.socket
+        )
+
+    def client(self, *, start: bool = True) -> Client:
+        """The way to the daemon; with `start` one is started if none answers."""
+        import secrets
+        from random import Random
+
+        from betcode import __version__
+        from betcode.client.client import Client
+        from betcode.model.frames import PROTOCOL, Hello
+
+        hello = Hello(
+            protocol=[PROTOCOL], client=self._client_name(), version=__version__, trace_id=self._trace_id()
+        )
+        return Client(
+            self.paths.socket,
+            start_daemon=self.start_daemon if start else None,
+            rng=Random(secrets.randbits(64)),
+            hello=hello,
+        )
+
+    def _client_name(self) -> str:
+        """Shown to people as who did something: the terminal, or that it is a script."""
+        import os
+
+        try:
+            return f"cli {os.ttyname(0)}"
+        except OSError:
+            return f"cli pid {os.getpid()}"
+
+    def _trace_id(self) -> str:
+        """The caller's W3C trace id, else a new one."""
+        given = self.env.get("TRACEPARENT", "").split("-")
+        if len(given) == 4 and len(given[1]) == TRACE_ID_DIGITS and set(given[1]) <= set("0123456789abcdef"):
+            return given[1]
+        import secrets
+
+        return secrets.token_hex(TRACE_ID_DIGITS // 2)
+
+
+pass_invocation = click.make_pass_decorator(Invocation)

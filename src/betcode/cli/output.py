@@ -1,0 +1,94 @@
+"""What goes to standard output and standard error, and in which form.
+
+On a terminal no text of a model, a tool, claude or the daemon is printed as it is: characters that steer the terminal
+are made visible (SE-4). Where a program reads the output, it gets the text unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from betcode.model.errors import BetcodeError, exit_status
+from betcode.wire.visible import visible
+
+
+def shown(text: str, stream: TextIO) -> str:
+    """`text` as it may be written to `stream`."""
+    if stream.isatty():
+        return visible(text)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def say(text: str) -> None:
+    """A line on standard output, for people."""
+    write(text + "\n")
+
+
+def write(text: str) -> None:
+    """Text on standard output, at once."""
+    _put(shown(text, sys.stdout), sys.stdout)
+
+
+def remark(text: str) -> None:
+    """A line on standard error: what happens meanwhile. It is made visible wherever it goes."""
+    _put(visible(text) + "\n", sys.stderr)
+
+
+def _put(text: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def say_json(value: Any) -> None:
+    """One JSON value on a line of its own."""
+    if sys.stdout.isatty():
+        # ASCII only: then there is nothing in it that could steer the terminal.
+        write(json.dumps(value).replace("\x7f", "\\u007f") + "\n")
+    else:
+        say_raw(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+
+
+def say_raw(line: bytes) -> None:
+    """One JSON text as it is, on a line of its own; on a terminal in ASCII."""
+    if sys.stdout.isatty():
+        say_json(json.loads(line))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def fail(error: BetcodeError, *, as_json: bool) -> int:
+    """Tell why a command failed; returns its exit status."""
+    if as_json:
+        say_json({"error": {"code": error.code, "message": str(error), "hint": error.hint}})
+    else:
+        remark(f"error: {error}")
+        if error.hint:
+            remark(f"hint: {error.hint}")
+    return exit_status(error.code)
+
+
+def wants_json(argv: Sequence[str]) -> bool:
+    """Whether the caller is a program: known before the arguments are understood, since they may be wrong."""
+    words = list(argv)
+    if "--" in words:
+        words = words[: words.index("--")]
+    formats = ("json", "stream-json")
+    after = dict(zip(words, [*words[1:], ""], strict=True))
+    return (
+        "--json" in words
+        or after.get("--output-format") in formats
+        or any(f"--output-format={name}" in words for name in formats)
+    )
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells with aligned columns; the first row is the heading. Cells are made visible and hold one line."""
+    clean = [[visible(cell, keep_newlines=False) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in clean) for column in range(len(clean[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in clean)

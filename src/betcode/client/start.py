@@ -1,0 +1,165 @@
+"""Start a daemon in the background and wait until it answers.
+
+The child gets one end of a pipe (`--report-fd`) and writes one JSON line to it when it is ready or has failed:
+`{"ok": true, "pid": 42}` or `{"ok": false, "code": ..., "message": ..., "hint": ...}`. So an error of its start reaches
+the person who typed the command, with its code. Of two clients that start one at once, the daemon that is second ends
+with `daemon.already_running`, and its client uses the other one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from betcode.client import brief
+from betcode.model import limits
+from betcode.model.errors import CODES, BetcodeError
+
+_POLL_S = 0.02
+"""Between looks at a socket that another daemon is about to open: a fifteenth of a daemon's start."""
+_REPORT_BYTES_MAX = 64 * 1024
+"""One line of JSON; longer is no report."""
+_TAIL_BYTES = 4 * 1024
+"""Looked at for the last line of stderr."""
+
+
+async def start_daemon(
+    argv: Sequence[str], *, env: Mapping[str, str], log_path: Path, socket_path: Path
+) -> None:
+    """Return when a daemon answers on `socket_path`: this one, or one that was faster.
+
+    If cancelled, the daemon goes on starting.
+
+    Args:
+        argv: the command of a daemon in the foreground; `--report-fd N` is added.
+        env: its whole environment.
+        log_path: gets what it writes to standard error, appended. Its folder may be missing.
+        socket_path: where it will listen.
+
+    Raises:
+        BetcodeError: the code the daemon reported, `daemon.start_failed` when it ended without a report, or
+            `daemon.unreachable` when it did not answer within `limits.DAEMON_READY_WAIT_S`.
+    """
+    log_size = log_path.stat().st_size if log_path.exists() else 0
+    ours, theirs = os.pipe()
+    try:
+        try:
+            child = _spawn([*argv, "--report-fd", str(theirs)], env, log_path, theirs)
+        finally:
+            os.close(theirs)
+        report = await _report(ours)
+    finally:
+        os.close(ours)
+    if report is None:
+        raise BetcodeError(
+            "daemon.start_failed", _last_words(child, log_path, log_size), hint="See `betcode daemon logs`."
+        )
+    if report.get("ok"):
+        return
+    if report.get("code") != "daemon.already_running":
+        code = report.get("code", "")
+        known = code in CODES
+        text = str(report.get("message", "the daemon did not start")) + ("" if known else f" ({code})")
+        raise BetcodeError(
+            code if known else "daemon.start_failed", text, hint=str(report.get("hint") or "See `betcode daemon logs`.")
+        )
+    await _other_one(socket_path, str(report.get("message", "")))
+
+
+def _spawn(argv: Sequence[str], env: Mapping[str, str], log_path: Path, report_fd: int) -> subprocess.Popen[bytes]:
+    """Start the child in a session of its own, so that it outlives this terminal."""
+    with contextlib.ExitStack() as files:
+        try:
+            descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stderr = files.enter_context(os.fdopen(descriptor, "ab"))
+        except OSError:
+            # No folder yet, or none that can be written: the daemon makes it, or reports that with the right code.
+            stderr = files.enter_context(open(os.devnull, "ab"))
+        try:
+            child = subprocess.Popen(
+                argv,
+                env=dict(env),
+                cwd="/",  # so that it keeps no folder of the user busy
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+                pass_fds=(report_fd,),
+            )
+        except OSError as error:
+            raise BetcodeError(
+                "daemon.start_failed",
+                f"{argv[0]} could not be started: {error}",
+                hint="Install BetCode again; its Python may have been removed.",
+            ) from error
+    # Collects its exit status whenever that comes, so that a client that stays leaves no zombie.
+    threading.Thread(target=child.wait, name="daemon's exit status", daemon=True).start()
+    return child
+
+
+async def _report(descriptor: int) -> dict[str, Any] | None:
+    """The child's report; None when it ended without one."""
+    loop = asyncio.get_running_loop()
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+    loop.add_reader(descriptor, lambda: received.put_nowait(os.read(descriptor, _REPORT_BYTES_MAX)))
+    data = b""
+    try:
+        async with asyncio.timeout(limits.DAEMON_READY_WAIT_S):
+            while b"\n" not in data and len(data) < _REPORT_BYTES_MAX:
+                chunk = await received.get()
+                if not chunk:
+                    break
+                data += chunk
+    except TimeoutError:
+        raise BetcodeError(
+            "daemon.unreachable",
+            f"the daemon was started and is not ready after {limits.DAEMON_READY_WAIT_S:.0f} s",
+            hint="It goes on starting; try again, or see `betcode daemon logs`.",
+        ) from None
+    finally:
+        loop.remove_reader(descriptor)
+    with contextlib.suppress(ValueError):
+        report = json.loads(data)
+        if isinstance(report, dict):
+            return report
+    return None
+
+
+async def _other_one(socket_path: Path, message: str) -> None:
+    """Wait until the daemon that was faster answers."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limits.DAEMON_READY_WAIT_S):
+            while not await asyncio.to_thread(brief.answers, socket_path, timeout_s=limits.CLOSE_WAIT_S):
+                await asyncio.sleep(_POLL_S)
+            return
+    raise BetcodeError(
+        "daemon.unreachable",
+        message or "another daemon holds the lock of this data directory and does not answer",
+        hint=f"It should listen on {socket_path}. See `betcode daemon logs`; end it by its pid and try again.",
+    )
+
+
+def _last_words(child: subprocess.Popen[bytes], log_path: Path, log_size: int) -> str:
+    """How the child ended, with its last line on stderr."""
+    try:
+        code: int | None = child.wait(limits.CLOSE_WAIT_S)
+    except subprocess.TimeoutExpired:
+        code = None
+    how = {None: "closed its report without a word", 0: "ended at once"}.get(
+        code, f"ended with exit code {code}" if (code or 0) > 0 else f"was ended by signal {-(code or 0)}"
+    )
+    try:
+        with log_path.open("rb") as log:
+            log.seek(max(log_size, log_path.stat().st_size - _TAIL_BYTES))
+            lines = log.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        lines = []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"the daemon {how} before it was ready" + (f": {last}" if last else "")

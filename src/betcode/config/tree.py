@@ -1,0 +1,238 @@
+"""The typed tree of all settings: for each its type, range, default and a sentence.
+
+A setting is added here and nowhere else: loading, `betcode config show` and docs/settings.md read this tree. Two marks
+say how a setting may be used:
+  reload   a running daemon takes the new value on SIGHUP; without the mark it takes it at its next start.
+  project  a project's own files may give it. They come with a repository, which may be hostile: only what a session's
+           owner cannot be harmed by is marked, and never what names a program, a variable, a directory or a total.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from betcode.model import limits
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+MIB = 1024 * 1024
+DAY_S = 86_400.0
+SLOTS_MAX = 64
+"""PS-8."""
+PATH_PATTERN = "^([/~].*)?$"
+"""Absolute or in the home directory: in a file a relative path has no meaning."""
+PROGRAM_PATTERN = "^([/~].*|[A-Za-z0-9_][^/]*)?$"
+"""The same, or a name to be looked up on PATH."""
+MODEL_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*)?$"
+"""Aliases, API names and cloud identifiers. It does not begin with a hyphen: claude would read it as an option."""
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\*?$"
+"""A name, or the beginning of names with a star after it."""
+VARIABLES_MAX = 200
+"""Names in `agent.env_pass`; an environment has about 100 variables."""
+NAME_CHARS_MAX = limits.NAME_CHARS_MAX
+
+Variable = Annotated[str, Meta(pattern=VARIABLE_PATTERN, max_length=NAME_CHARS_MAX)]
+
+
+WORDS = ("default_text", "range_text", "is_path")
+
+
+def about(sentence: str, *, reload: bool, project: bool = False, **more: Any) -> Meta:
+    """The sentence and marks of a setting, and what msgspec checks (`ge`, `le`, `pattern`, `max_length`).
+
+    `range_text` says in words what a pattern allows, `default_text` what a default that depends on the machine is;
+    `is_path` has `~` expanded.
+    """
+    extra = {"reload": reload, "project": project} | {word: more.pop(word) for word in WORDS if word in more}
+    return Meta(description=sentence, extra=extra, **more)
+
+
+def default_slots() -> int:
+    """Twice the processors: a turn mostly waits for the API (PS-8)."""
+    return min(SLOTS_MAX, max(2, 2 * (os.cpu_count() or 1)))
+
+
+class AgentConfig(Struct, frozen=True, kw_only=True):
+    """How claude is found and started."""
+
+    claude: Annotated[
+        str,
+        about(
+            "The claude executable; empty: the one on PATH, else the one of the package `claude-agent-sdk`.",
+            reload=True,
+            range_text="an absolute path, one that begins with ~, or a name on PATH",
+            is_path=True,
+            pattern=PROGRAM_PATTERN,
+            max_length=limits.PATH_CHARS_MAX,
+        ),
+    ] = ""
+    config_dir: Annotated[
+        str,
+        about(
+            "`CLAUDE_CONFIG_DIR` of new sessions, that is the account they use; empty: as in the environment.",
+            reload=True,
+            range_text="an absolute path or one that begins with ~",
+            is_path=True,
+            pattern=PATH_PATTERN,
+            max_length=limits.PATH_CHARS_MAX,
+        ),
+    ] = ""
+    model: Annotated[
+        str,
+        about(
+            "Model of new sessions, an alias or a full name; empty: the choice of claude.",
+            reload=True,
+            project=True,
+            range_text=f"at most {NAME_CHARS_MAX} letters, digits and ._:/@[]-, no hyphen first",
+            pattern=MODEL_PATTERN,
+            max_length=NAME_CHARS_MAX,
+        ),
+    ] = ""
+    env_pass: Annotated[
+        tuple[Variable, ...],
+        about(
+            "Variables that claude gets beside the documented ones; a star at the end stands for any rest of the name.",
+            reload=True,
+            range_text=f"at most {VARIABLES_MAX} names of variables",
+            max_length=VARIABLES_MAX,
+        ),
+    ] = ()
+    ready_wait_s: Annotated[
+        float, about("Longest time from starting claude to its first answer.", reload=True, ge=5, le=600)
+    ] = limits.READY_WAIT_S
+    starts_at_once: Annotated[
+        int, about("Processes of claude that may be starting at the same time.", reload=False, ge=1, le=32)
+    ] = limits.STARTS_AT_ONCE
+    idle_exit_s: Annotated[
+        float,
+        about(
+            "A process idle for this long is ended and started again when needed; 0: never.",
+            reload=True,
+            ge=0,
+            le=30 * DAY_S,
+        ),
+    ] = 0.0
+
+
+class SupervisionConfig(Struct, frozen=True, kw_only=True):
+    """What is done about a claude that crashes, hangs or prints what cannot be read (PS-2 to PS-4, ND-6)."""
+
+    backoff_first_s: Annotated[
+        float, about("First delay before claude is started again after a crash.", reload=True, ge=0.1, le=5)
+    ] = limits.BACKOFF_FIRST_S
+    backoff_max_s: Annotated[
+        float, about("Longest delay; each is twice the one before it.", reload=True, ge=5, le=600)
+    ] = limits.BACKOFF_MAX_S
+    crashes_max: Annotated[
+        int, about("Crashes within `crash_window_s` after which nothing is started again.", reload=True, ge=1, le=100)
+    ] = limits.CRASHES_MAX
+    crash_window_s: Annotated[float, about("See `crashes_max`.", reload=True, ge=10, le=3_600)] = limits.CRASH_WINDOW_S
+    interrupt_grace_s: Annotated[
+        float, about("From the interrupt of a turn to SIGTERM.", reload=True, ge=1, le=120)
+    ] = limits.INTERRUPT_GRACE_S
+    stop_grace_s: Annotated[
+        float, about("From SIGTERM to SIGKILL of the process and its tools.", reload=True, ge=1, le=60)
+    ] = limits.STOP_GRACE_S
+    api_stall_s: Annotated[
+        float, about("Silence of the API in a turn that counts as a stall.", reload=True, ge=30, le=900)
+    ] = 120.0
+    hang_s: Annotated[
+        float, about("Any other silence of a turn that counts as a hang.", reload=True, ge=60, le=7_200)
+    ] = 300.0
+    parse_errors_max: Annotated[
+        int,
+        about("Unreadable lines within `parse_error_window_s` that lead to a restart.", reload=True, ge=1, le=1_000),
+    ] = 5
+    parse_error_window_s: Annotated[float, about("See `parse_errors_max`.", reload=True, ge=10, le=3_600)] = 60.0
+    max_payload_bytes: Annotated[
+        int, about("A longer line of claude is cut and marked as cut.", reload=False, ge=MIB, le=100 * MIB)
+    ] = limits.LINE_BYTES_MAX
+
+
+class DaemonConfig(Struct, frozen=True, kw_only=True):
+    """The daemon: its log, and how much it admits (PS-8, PS-9)."""
+
+    log_level: Annotated[LogLevel, about("Least severity that is written to the log.", reload=True)] = "info"
+    log_bytes_max: Annotated[
+        int,
+        about("Size at which a log file is renamed to `.1` and a new one begun.", reload=False, ge=MIB, le=1024 * MIB),
+    ] = limits.LOG_BYTES_MAX
+    slots: Annotated[
+        int,
+        about(
+            "Turns that may run at the same time.",
+            reload=True,
+            ge=1,
+            le=SLOTS_MAX,
+            default_text="twice the processors, at least 2",
+        ),
+    ] = field(default_factory=default_slots)
+    queue: Annotated[int, about("Sessions that may wait for a slot.", reload=True, ge=0, le=500)] = 50
+    queue_notice_s: Annotated[
+        float, about("Wait for a slot after which the session says that it waits.", reload=True, ge=1, le=3_600)
+    ] = 30.0
+    connections_max: Annotated[int, about("Clients connected at the same time.", reload=False, ge=1, le=10_000)] = (
+        limits.CONNECTIONS_MAX
+    )
+    clients_per_session_max: Annotated[
+        int, about("Clients attached to one session.", reload=False, ge=1, le=10_000)
+    ] = limits.CLIENTS_PER_SESSION_MAX
+    shutdown_wait_s: Annotated[float, about("Longest time for an orderly stop.", reload=True, ge=1, le=300)] = (
+        limits.SHUTDOWN_WAIT_S
+    )
+
+
+class ResourcesConfig(Struct, frozen=True, kw_only=True):
+    """What sessions may use of the machine (PS-9)."""
+
+    session_memory_mb: Annotated[
+        int, about("Memory of one session's processes above what claude needs itself.", reload=True, ge=64, le=65_536)
+    ] = 512
+    session_files: Annotated[int, about("Open files of one session's processes.", reload=True, ge=64, le=65_536)] = 256
+    total_memory_percent: Annotated[
+        int, about("Share of the system's memory for all sessions together.", reload=True, ge=10, le=100)
+    ] = 80
+    total_files: Annotated[int, about("Open files of all sessions together.", reload=True, ge=256, le=1_048_576)] = (
+        4_096
+    )
+
+
+class PermissionConfig(Struct, frozen=True, kw_only=True):
+    """How long a question waits for an answer before it is denied (PM-2)."""
+
+    ttl_s: Annotated[
+        float,
+        about(
+            "Life of a question of a session with a person at it.", reload=True, project=True, ge=3_600, le=30 * DAY_S
+        ),
+    ] = limits.PERMISSION_TTL_S
+    headless_ttl_s: Annotated[
+        float,
+        about("Life of a question of a session without a terminal.", reload=True, project=True, ge=1, le=DAY_S),
+    ] = limits.PERMISSION_TTL_HEADLESS_S
+
+
+class StorageConfig(Struct, frozen=True, kw_only=True):
+    """The database."""
+
+    message_key_days: Annotated[
+        int, about("How long the idempotency key of a message is remembered.", reload=False, ge=1, le=3_650)
+    ] = limits.MESSAGE_KEY_DAYS
+    network_filesystem: Annotated[
+        bool,
+        about("Open the database on a network file system, whose locks may fail and damage it.", reload=False),
+    ] = False
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All settings, by section."""
+
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
+    daemon: DaemonConfig = field(default_factory=DaemonConfig)
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    permission: PermissionConfig = field(default_factory=PermissionConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)

@@ -1,0 +1,111 @@
+"""A step under construction: the next session, and what is to be stored and done.
+
+The handlers in `core.messages`, `core.process` and `core.permissions` change one `Draft`; `core.session.step` makes a
+frozen `Decision` of it. Nothing outside `core` sees a draft.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace as change
+
+from betcode.core.effects import Effect, Refuse, Reply
+from betcode.core.instant import Instant
+from betcode.core.life import Session, state_of
+from betcode.model.errors import BetcodeError
+from betcode.model.events import Event, MessageProgress, Notice, Status
+from betcode.model.rows import Message, Permission
+from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, MessageState, PermissionState
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome of one step: store `events` and `rows` in one transaction, then carry out `effects` in order."""
+
+    session: Session
+    events: tuple[Event, ...]
+    rows: tuple[Message | Permission, ...]
+    effects: tuple[Effect, ...]
+
+    @property
+    def stores(self) -> bool:
+        """Whether anything must be committed before the effects."""
+        return bool(self.events or self.rows)
+
+
+@dataclass(slots=True)
+class Draft:
+    """Mutable while one input is handled."""
+
+    session: Session
+    now: Instant
+    rng: Random
+    events: list[Event] = field(default_factory=list)
+    rows: list[Message | Permission] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    def set(self, **changes: Any) -> None:
+        """Change fields of the session."""
+        self.session = replace(self.session, **changes)
+
+    def emit(self, event: Event) -> None:
+        """Number, date and append a durable event."""
+        session = self.session
+        seq = session.seq + 1
+        self.events.append(change(event, epoch=session.epoch, seq=seq, time=self.now.iso))
+        self.session = replace(session, seq=seq)
+
+    def notice(self, severity: str, code: str, message: str, hint: str = "") -> None:
+        """Tell the people of this session something."""
+        self.emit(Notice(severity=severity, code=code, message=message, hint=hint))
+
+    def do(self, effect: Effect) -> None:
+        """Have something done after the commit."""
+        self.effects.append(effect)
+
+    def reply(self, ticket: int, **body: Any) -> None:
+        """Tell whoever waits that it is done."""
+        if ticket:
+            self.effects.append(Reply(ticket, body))
+
+    def refuse(self, ticket: int, code: str, message: str, hint: str) -> None:
+        """Tell whoever waits that it is not done."""
+        if ticket:
+            self.effects.append(Refuse(ticket, BetcodeError(code, message, hint=hint)))
+
+    def put_message(self, message: Message) -> None:
+        """Store a message; one with an outcome leaves the session's list."""
+        others = self.session.messages
+        if message.state in FINAL_MESSAGE_STATES:
+            kept = tuple(m for m in others if m.id != message.id)
+        elif any(m.id == message.id for m in others):
+            kept = tuple(message if m.id == message.id else m for m in others)
+        else:
+            kept = (*others, message)
+        self.rows.append(message)
+        self.set(messages=kept)
+
+    def move_message(self, message: Message, state: MessageState, reason: str = "", **changes: Any) -> None:
+        """Bring a message to its next state, stored and shown."""
+        moved = change(message, state=state, reason=reason, **changes)
+        if (moved.state, moved.reason) != (message.state, message.reason):
+            self.emit(MessageProgress(message_id=message.id, state=state, reason=reason))
+        self.put_message(moved)
+
+    def put_permission(self, permission: Permission) -> None:
+        """Store a question; one that is settled and delivered (or never will be) leaves the session's list."""
+        open_still = permission.state is PermissionState.PENDING or permission.delivery is Delivery.SENDING
+        kept = tuple(p for p in self.session.permissions if p.id != permission.id)
+        self.rows.append(permission)
+        self.set(permissions=(*kept, permission) if open_still else kept)
+
+    def finish(self) -> Decision:
+        """Show a changed state, and freeze."""
+        state = state_of(self.session)
+        if state != self.session.shown_state:
+            self.set(shown_state=state.value)
+            self.emit(Status(state=state.value, reason=self.session.reason))
+        return Decision(self.session, tuple(self.events), tuple(self.rows), tuple(self.effects))

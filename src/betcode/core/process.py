@@ -1,0 +1,227 @@
+"""Life of the claude process: started, ready, ended; restarts with growing delays, then CRASHED (PS-2, PS-3).
+
+What happens to the message that claude had when it ended:
+  - not one byte of it was written: it simply waits for the next process;
+  - no tool call was seen in its turn: it is sent again under the same uuid, which claude runs at most once;
+  - a tool call was seen: the outcome is unknown, and a person decides how to go on (INV-1).
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace as change
+
+from betcode.core import messages, permissions
+from betcode.core.backoff import delay_s
+from betcode.core.draft import Draft
+from betcode.core.effects import EndProcess, Initialize, Write
+from betcode.core.inputs import Close, Ended, Halt, NotWritten, Retry, Started, StartFailed, Written
+from betcode.core.life import IN_CLAUDE, Process
+from betcode.model import limits
+from betcode.model.facts import ControlAnswer
+from betcode.model.rows import Message
+from betcode.model.states import MessageState
+
+READY_LINE = "init"
+"""Line id of the readiness probe."""
+
+
+def on_started(draft: Draft, news: Started) -> None:
+    """claude runs: ask whether it is ready; after an adoption, repeat what may not have arrived."""
+    session = draft.session
+    if news.run != session.run or session.process is Process.NONE:
+        return
+    if session.process in (Process.STARTING, Process.UNREADY):
+        draft.set(process=Process.UNREADY, ready_by_s=draft.now.steady_s + limits.READY_WAIT_S)
+        draft.do(Write(session.run, READY_LINE, Initialize()))
+    if news.adopted:
+        messages.written_again(draft)
+        permissions.written_again(draft)
+    if session.closing:
+        _end(draft)
+
+
+def on_ready(draft: Draft, fact: ControlAnswer) -> None:
+    """claude answered the probe: it takes messages now. An error answer also shows that it reads and answers."""
+    if fact.request_id == READY_LINE and draft.session.process is Process.UNREADY:
+        draft.set(process=Process.READY, ready_by_s=None)
+        messages.pump(draft)
+
+
+def on_start_failed(draft: Draft, news: StartFailed) -> None:
+    """No process came up. A lasting cause fails the waiting messages at once; another is tried again later."""
+    if news.run != draft.session.run or draft.session.process is not Process.STARTING:
+        return
+    draft.set(process=Process.NONE, ready_by_s=None)
+    if not news.lasting:
+        draft.set(reason=news.message)
+        _count_crash(draft, news.message, news.hint, ())
+        return
+    draft.set(reason=news.message)
+    draft.notice("error", news.code, news.message, news.hint)
+    for message in draft.session.waiting:
+        draft.move_message(message, MessageState.FAILED, f"{news.code}: {news.message}")
+    _close_if_asked(draft)
+
+
+def on_written(draft: Draft, news: Written) -> None:
+    """The keeper confirmed a line."""
+    if news.run == draft.session.run:
+        messages.delivered(draft, news.line_id)
+        permissions.delivered(draft, news.line_id)
+
+
+def on_not_written(draft: Draft, news: NotWritten) -> None:
+    """The keeper could not write a line. The process is of no use any more; its end decides what is sent again."""
+    if news.run == draft.session.run and draft.session.process is not Process.NONE:
+        draft.notice(
+            "warning",
+            "agent.error",
+            f"a line could not be given to claude: {news.reason}",
+            "claude is restarted and the line is sent again where that is safe.",
+        )
+        _end(draft)
+
+
+def on_ended(draft: Draft, news: Ended) -> None:
+    """The process is gone: settle what it leaves behind and decide how to go on."""
+    session = draft.session
+    if news.run != session.run or session.process is Process.NONE:
+        return
+    busy = session.current is not None or session.turn is not None or session.process is not Process.READY
+    planned = session.closing or session.process is Process.STOPPING
+    tools = session.turn.tools if session.turn is not None else 0
+    permissions.on_process_gone(draft, news.written)
+    for message in session.messages:
+        if message.state in IN_CLAUDE:
+            _after_death(draft, message, written=message.id in news.written, tools=tools)
+    draft.set(process=Process.NONE, turn=None, cli_state="", ready_by_s=None)
+    if _close_if_asked(draft):
+        return
+    if busy and not planned:
+        _count_crash(draft, f"claude ended unexpectedly ({describe(news)})", "", news.stderr_tail)
+    elif draft.session.process is Process.NONE:
+        messages.pump(draft)
+
+
+def _after_death(draft: Draft, message: Message, *, written: bool, tools: int) -> None:
+    known = written or message.state is not MessageState.DELIVERING
+    if not known:
+        draft.put_message(change(message, state=MessageState.QUEUED, reason="claude ended before it got this", run=0))
+    elif tools == 0:
+        draft.move_message(message, MessageState.QUEUED, "claude ended; the message is sent again", run=0)
+    else:
+        draft.move_message(
+            message,
+            MessageState.UNKNOWN,
+            "claude ended after it had called a tool; how far it got is unknown",
+        )
+        draft.notice(
+            "warning",
+            "agent.unknown_outcome",
+            "claude ended in the middle of a turn that had used tools; nothing is repeated by itself",
+            "Look at what was done, then send a message such as `go on`: claude is told that the outcome is unknown.",
+        )
+        draft.set(held=bool(draft.session.waiting))
+
+
+def describe(news: Ended) -> str:
+    """The end of a process in words."""
+    if news.signal:
+        return f"signal {news.signal}"
+    if news.code is not None:
+        return f"exit code {news.code}"
+    return news.reason or "no exit code is known"
+
+
+def _count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...]) -> None:
+    """Schedule a restart, or give up after too many."""
+    now = draft.now.steady_s
+    recent = (*(t for t in draft.session.crashes_s if now - t < limits.CRASH_WINDOW_S), now)
+    draft.set(crashes_s=recent, reason=what)
+    said = " | ".join(stderr_tail[-limits.STDERR_LINES_SHOWN :])
+    said = f" claude's last words: {said}" if said else ""
+    if len(recent) >= limits.CRASHES_MAX:
+        draft.set(crashed=True, restart_s=None)
+        draft.notice(
+            "error",
+            "agent.crashed",
+            f"{what}; {len(recent)} times within {limits.CRASH_WINDOW_S:.0f} s, so it is not restarted again.{said}",
+            hint or "Find the cause, then retry the session: betcode sessions retry ID",
+        )
+        messages.pump(draft)
+        return
+    if not draft.session.waiting:
+        draft.notice("warning", "agent.error", f"{what}.{said}", "It is started again with the next message.")
+        return
+    wait = delay_s(len(recent), first_s=limits.BACKOFF_FIRST_S, max_s=limits.BACKOFF_MAX_S, rng=draft.rng)
+    draft.set(restart_s=now + wait)
+    draft.notice(
+        "warning",
+        "agent.error",
+        f"{what}; restarting in {wait:.1f} s, attempt {len(recent)} of {limits.CRASHES_MAX}.{said}",
+        hint,
+    )
+    messages.pump(draft)
+
+
+def retry(draft: Draft, request: Retry) -> None:
+    """A person asks to start afresh."""
+    draft.set(crashed=False, crashes_s=(), restart_s=None, reason=f"retried by {request.by}")
+    messages.pump(draft)
+    draft.reply(request.ticket, waiting=len(draft.session.waiting))
+
+
+def close(draft: Draft, request: Close) -> None:
+    """End the session: what waits is cancelled, questions are denied, the process is ended."""
+    if draft.session.closed:
+        draft.reply(request.ticket, state="CLOSED")
+        return
+    draft.set(closing=True, restart_s=None, held=False, reason=f"closed by {request.by}")
+    for message in draft.session.waiting:
+        draft.move_message(message, MessageState.CANCELLED, f"the session was closed by {request.by}")
+    permissions.deny_all(draft, by=request.by, message="The user closed the session; the tool was not run.")
+    if not _close_if_asked(draft):
+        _end(draft)
+    draft.reply(request.ticket, state="CLOSED" if draft.session.closed else "closing")
+
+
+def halt(draft: Draft, request: Halt) -> None:
+    """End the process and keep the session."""
+    draft.set(held=bool(draft.session.waiting), reason="the daemon was stopped with its sessions")
+    if draft.session.process is not Process.NONE:
+        _end(draft)
+    draft.reply(request.ticket, process=draft.session.process.value)
+
+
+def _close_if_asked(draft: Draft) -> bool:
+    session = draft.session
+    if not (session.closing and session.process is Process.NONE):
+        return False
+    for message in session.messages:
+        draft.move_message(message, MessageState.CANCELLED, session.reason)
+    draft.set(closed=True, crashed=False)
+    return True
+
+
+def _end(draft: Draft) -> None:
+    if draft.session.process is not Process.STARTING:  # a starting one is ended when it is there
+        draft.set(process=Process.STOPPING, ready_by_s=None)
+        draft.do(EndProcess(draft.session.run, limits.STOP_GRACE_S))
+
+
+def on_time(draft: Draft) -> None:
+    """Deadlines of the process: a restart that is due, a probe without an answer."""
+    session = draft.session
+    now = draft.now.steady_s
+    if session.ready_by_s is not None and now >= session.ready_by_s:
+        draft.set(ready_by_s=None)
+        draft.notice(
+            "error",
+            "agent.error",
+            f"claude did not answer within {limits.READY_WAIT_S:.0f} s of its start",
+            "It is ended and started again.",
+        )
+        draft.do(EndProcess(session.run, limits.STOP_GRACE_S))
+    if session.restart_s is not None and now >= session.restart_s:
+        draft.set(restart_s=None)
+    messages.pump(draft)

@@ -1,0 +1,135 @@
+"""The session's one transition function (PS-1): (state, input, time) to (state, events, rows, effects).
+
+The engine calls `step` for everything that happens, commits the events and rows in one transaction and only then
+carries out the effects. Nothing here waits, reads a clock or touches the world. Rules:
+  1. A message reaches exactly one outcome; claude has at most one that is not steered (core.messages).
+  2. A question is settled once and doubt denies (core.permissions).
+  3. A process is started only when none is known to live, and under a run number never used before (core.process).
+
+    NEW -> SPAWNING -> ACTIVE <-> IDLE          any -> CLOSED (by a person)
+              ^  |        |
+              |  v        v
+           BACKING_OFF <- (process ended) -> CRASHED (too often; a person retries)
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from betcode.core import messages, permissions, process
+from betcode.core.draft import Decision, Draft
+from betcode.core.inputs import (
+    Answer,
+    Clear,
+    Close,
+    Ended,
+    Halt,
+    Input,
+    Interrupt,
+    NotWritten,
+    Release,
+    Rename,
+    Retry,
+    Saw,
+    Started,
+    StartFailed,
+    Submit,
+    Tell,
+    Tick,
+    Written,
+)
+from betcode.core.instant import Instant
+from betcode.core.life import Session
+from betcode.model.facts import (
+    ControlAnswer,
+    ControlRequest,
+    Fact,
+    Lifecycle,
+    PermissionRequest,
+    RequestWithdrawn,
+    RunState,
+    ToolCall,
+    TurnResult,
+    TurnStarted,
+)
+
+
+def step(session: Session, news: Input, now: Instant, rng: Random) -> Decision:
+    """Decide what follows from one input.
+
+    Args:
+        session: the state after the last step, whose rows need not be committed yet.
+        news: what happened.
+        now: a clock reading taken for this step.
+        rng: jitter; owned by the caller, so that a seed replays the run.
+
+    Returns:
+        The next state and what to store and do. It raises nothing: bad requests become `Refuse` effects.
+    """
+    draft = Draft(session, now, rng)
+    match news:
+        case Saw():
+            for event in news.shown:
+                draft.emit(event)
+            _on_fact(draft, news.fact)
+        case Submit():
+            messages.submit(draft, news)
+        case Answer():
+            permissions.answer(draft, news)
+        case Interrupt():
+            messages.interrupt(draft, news)
+        case Release():
+            messages.release(draft, news)
+        case Clear():
+            messages.clear(draft, news)
+        case Retry():
+            process.retry(draft, news)
+        case Close():
+            process.close(draft, news)
+        case Halt():
+            process.halt(draft, news)
+        case Rename():
+            draft.set(name=news.name)
+            draft.notice("info", "session.renamed", f"the session is now called {news.name}")
+            draft.reply(news.ticket, name=news.name)
+        case Started():
+            process.on_started(draft, news)
+        case StartFailed():
+            process.on_start_failed(draft, news)
+        case Ended():
+            process.on_ended(draft, news)
+        case Written():
+            process.on_written(draft, news)
+        case NotWritten():
+            process.on_not_written(draft, news)
+        case Tick():
+            permissions.expire(draft)
+            process.on_time(draft)
+        case Tell():
+            draft.emit(news.event)
+    return draft.finish()
+
+
+def _on_fact(draft: Draft, fact: Fact) -> None:
+    """What claude's output changes in the session's life; facts that only show something end here."""
+    match fact:
+        case ControlAnswer():
+            process.on_ready(draft, fact)
+        case Lifecycle():
+            messages.on_lifecycle(draft, fact)
+        case TurnStarted():
+            messages.on_turn_started(draft, fact)
+        case ToolCall():
+            messages.on_tool_call(draft)
+        case TurnResult():
+            messages.on_result(draft, fact)
+        case PermissionRequest():
+            permissions.on_request(draft, fact)
+        case RequestWithdrawn():
+            permissions.on_withdrawn(draft, fact)
+        case ControlRequest():
+            permissions.on_control_request(draft, fact)
+        case RunState():
+            draft.set(cli_state=fact.state)
+        case _:
+            pass

@@ -1,0 +1,198 @@
+"""Builds the daemon and runs it: lock, log, database, sessions, server; then the same backwards.
+
+Reads from top to bottom as the system does: everything below the engine is made here and handed to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from betcode import __version__
+from betcode.adapters.claude_binary import ClaudeBinary
+from betcode.adapters.clock import SystemClock
+from betcode.adapters.environment import child_environment
+from betcode.adapters.launcher import KeeperLauncher
+from betcode.adapters.log import JsonLog, open_log
+from betcode.adapters.metrics import Metrics
+from betcode.adapters.server import LocalServer, SocketChannel
+from betcode.adapters.sqlite.store import SqliteStore
+from betcode.config.paths import Paths, prepare
+from betcode.config.tree import Config
+from betcode.core.instant import iso
+from betcode.daemon.lock import DaemonLock, next_generation
+from betcode.daemon.pages import Pages
+from betcode.daemon.report import StartReport
+from betcode.engine.conversation import Conversation, Daemon
+from betcode.engine.registry import Registry
+from betcode.engine.requests import Requests
+from betcode.engine.world import World
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+from betcode.model.rows import Options
+
+
+def run_daemon(paths: Paths, config: Config, *, report_fd: int | None = None, foreground: bool = True) -> int:
+    """Run until a signal or a client's request stops it. Returns the exit status.
+
+    Args:
+        paths: where everything is; created if missing.
+        config: checked settings.
+        report_fd: pipe to the process that started this one (`daemon.report`).
+        foreground: also log to standard error.
+
+    Raises:
+        BetcodeError: the daemon could not start; also reported on `report_fd`.
+    """
+    report = StartReport(report_fd)
+    try:
+        prepare(paths)
+        lock = DaemonLock(paths.lock)
+        lock.take()
+        log = open_log(paths.log, config.daemon.log_level, to_terminal=foreground)
+        try:
+            asyncio.run(_App(paths, config, log, report).run())
+        except BetcodeError as error:
+            log.error("the daemon ends", error_type=error.code, detail=str(error))
+            raise
+        finally:
+            lock.release()
+    except BetcodeError as error:
+        report.failed(error)
+        raise
+    return 0
+
+
+@dataclass(slots=True)
+class _App:
+    """One run of the daemon."""
+
+    paths: Paths
+    config: Config
+    log: JsonLog
+    report: StartReport
+    started_at: str = ""
+    end_sessions: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    conversations: set[Conversation] = field(default_factory=set)
+
+    async def run(self) -> None:
+        clock = SystemClock()
+        self.started_at = iso(clock.now().unix_s)
+        self.log = self.log.bind(trace_id=uuid.uuid4().hex)
+        claude = ClaudeBinary(self.config.agent.claude)
+        await self._check_claude(claude)
+        metrics = Metrics()
+        store = await SqliteStore.open(self.paths.database, observe=metrics.stored, failed=metrics.store_failed)
+        try:
+            launcher = KeeperLauncher(
+                self.paths.sessions,
+                claude,
+                generation=next_generation(self.paths.data / "generation", clock.now().unix_s),
+                environment=dict(os.environ),
+                env_pass=self.config.agent.env_pass,
+            )
+            world = World(
+                store=store,
+                launcher=launcher,
+                clock=clock,
+                rng=Random(),
+                log=self.log,
+                meter=metrics,
+                line_bytes_max=self.config.supervision.max_payload_bytes,
+                starts=asyncio.Semaphore(self.config.agent.starts_at_once),
+            )
+            registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
+            await self._serve(registry, store, metrics)
+        finally:
+            await store.close()
+            self.log.info("the daemon has stopped")
+
+    async def _check_claude(self, claude: ClaudeBinary) -> None:
+        """Refuse to start with a claude that cannot be driven (PS-12)."""
+        env = child_environment(os.environ, Options(), self.config.agent.env_pass)
+        await claude.checked(env.get("PATH", ""), env)
+        self.log.info("claude found", version=claude.version)
+
+    async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics) -> None:
+        def status() -> dict[str, Any]:
+            daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
+            return {"daemon": daemon, "database": {"path": str(self.paths.database), "state": store.state}}
+
+        requests = Requests(registry, status, resolve_directory)
+        daemon = Daemon(__version__, os.getpid(), requests, self._stop)
+        pages = Pages(registry, metrics, status)
+
+        async def serve_client(channel: SocketChannel) -> None:
+            conversation = Conversation(channel, registry, daemon, self.log)
+            self.conversations.add(conversation)
+            try:
+                await conversation.serve()
+            finally:
+                self.conversations.discard(conversation)
+
+        server = LocalServer(self.paths.socket, serve_client, pages.all())
+        self._on_signals()
+        busy = await registry.open()
+        try:
+            await server.start()
+            self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
+            self.report.ready(os.getpid())
+            await self.stopping.wait()
+            self.log.info("the daemon stops", end_sessions=self.end_sessions)
+            registry.stopping = True
+            if self.end_sessions:
+                await registry.end_processes()
+            leaving = [c.leave("the daemon is stopping", limits.RECONNECT_FIRST_S) for c in list(self.conversations)]
+            await asyncio.gather(*leaving)
+        finally:
+            await registry.close()
+            await server.stop()
+
+    def _stop(self, end_sessions: bool) -> None:
+        self.end_sessions = self.end_sessions or end_sessions
+        self.stopping.set()
+
+    def _on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, False)
+
+
+def resolve_directory(given: str) -> str:
+    """The real path of a working directory. Raises BetcodeError `request.directory` (SE-2)."""
+    path = Path(given)
+    hint = "Give the absolute path of an existing directory of yours."
+    if not path.is_absolute():
+        raise BetcodeError("request.directory", f"{given!r} is not an absolute path", hint=hint)
+    try:
+        real = path.resolve(strict=True)
+        found = real.stat()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BetcodeError("request.directory", f"directory {given!r} does not exist", hint=hint) from error
+    if not real.is_dir():
+        raise BetcodeError("request.directory", f"{given!r} is not a directory", hint=hint)
+    if found.st_uid != os.getuid():
+        raise BetcodeError("request.directory", f"{given!r} belongs to another user", hint=hint)
+    try:
+        str(real).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BetcodeError("request.directory", f"{given!r} is not valid UTF-8", hint=hint) from error
+    return str(real)
+
+
+def raise_file_limit() -> None:
+    """Use as many descriptors as the system allows: each session needs a few."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if sys.platform == "linux" else min(hard, 10_240)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

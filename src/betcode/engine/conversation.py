@@ -1,0 +1,244 @@
+"""One client's connection: reads its requests in order, answers each once, and sends what is new in its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from betcode.engine.feed import Subscription
+from betcode.engine.ports import Channel, Log
+from betcode.engine.registry import Registry
+from betcode.engine.requests import Requests
+from betcode.engine.tasks import Tasks
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+from betcode.model.frames import (
+    PROTOCOL,
+    AnyRequest,
+    Attach,
+    Detach,
+    Failed,
+    Frame,
+    Goodbye,
+    Hello,
+    Reply,
+    SessionsFrame,
+    Stop,
+    Watch,
+    Welcome,
+)
+from betcode.model.ids import SessionId
+from betcode.wire.client_api import decode_request, encode_frame, request_id
+
+CAPABILITIES = ["attach", "watch", "steer", "permissions", "previews"]
+
+
+@dataclass(slots=True)
+class Daemon:
+    """What a connection must know of the daemon it belongs to."""
+
+    version: str
+    pid: int
+    requests: Requests
+    stop: Callable[[bool], None]
+    """Called with `end_sessions` when a client asks the daemon to stop."""
+    attached: dict[SessionId, int] = field(default_factory=dict)
+    """Clients per session."""
+
+
+class Conversation:
+    """Serves one channel until it ends or `leave` is called."""
+
+    def __init__(self, channel: Channel, registry: Registry, daemon: Daemon, log: Log) -> None:
+        """Nothing happens before `serve`."""
+        self._channel = channel
+        self._registry = registry
+        self._daemon = daemon
+        self._log = log
+        self._name = channel.client
+        self._wake = asyncio.Event()
+        self._subscriptions: dict[SessionId, Subscription] = {}
+        self._watching = False
+        self._changed: set[SessionId] = set()
+        self._ended = asyncio.Event()
+        self._tasks = Tasks(self._task_failed)
+
+    async def serve(self) -> None:
+        """Run the connection. Its end is no event of any session."""
+        try:
+            if await self._greet():
+                self._registry.listeners.add(self._note_change)
+                self._tasks.start("send to client", self._send_new())
+                self._tasks.start("read from client", self._read())
+                await self._ended.wait()
+        except ConnectionError:
+            self._log.debug("a client went away")
+        finally:
+            self._registry.listeners.discard(self._note_change)
+            for session in list(self._subscriptions):
+                self._detach(session)
+            await self._tasks.cancel()
+
+    async def leave(self, reason: str, retry_after_s: float | None) -> None:
+        """Say goodbye and end."""
+        try:
+            async with asyncio.timeout(limits.CLOSE_WAIT_S):
+                await self._send(Goodbye(reason=reason, retry_after_s=retry_after_s))
+        except (TimeoutError, ConnectionError):
+            self._log.debug("a client did not take the goodbye")
+        self._ended.set()
+
+    def _task_failed(self, name: str, error: BaseException) -> None:
+        if not isinstance(error, ConnectionError):
+            self._log.error("a connection's task failed", task=name, detail=repr(error), error_type="internal")
+        self._ended.set()
+
+    # --- greeting -----------------------------------------------------------------------------------------------
+
+    async def _greet(self) -> bool:
+        try:
+            async with asyncio.timeout(limits.HELLO_WAIT_S):
+                data = await self._channel.receive()
+        except TimeoutError:
+            await self._send(Goodbye(reason=f"no hello within {limits.HELLO_WAIT_S:.0f} s"))
+            return False
+        except BetcodeError as error:
+            await self._fail(0, error)
+            return False
+        if data is None:
+            return False
+        try:
+            hello = decode_request(data)
+            self._check_hello(hello)
+        except BetcodeError as error:
+            await self._fail(request_id(data), error)
+            return False
+        assert isinstance(hello, Hello)
+        self._name = hello.client or self._name
+        self._log = self._log.bind(trace_id=hello.trace_id) if hello.trace_id else self._log
+        welcome = Welcome(
+            protocol=PROTOCOL, version=self._daemon.version, pid=self._daemon.pid, capabilities=CAPABILITIES
+        )
+        await self._send(welcome)
+        return True
+
+    @staticmethod
+    def _check_hello(request: AnyRequest) -> None:
+        if not isinstance(request, Hello):
+            raise BetcodeError(
+                "frame.unexpected", "the first frame must be hello", hint='Send {"op":"hello","id":1,"protocol":[1]}.'
+            )
+        if PROTOCOL not in request.protocol:
+            raise BetcodeError(
+                "protocol.version",
+                f"this daemon speaks protocol {PROTOCOL}, the client {request.protocol}",
+                hint="Update the older of the two; `betcode daemon stop` ends an old daemon, claude goes on.",
+            )
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                data = await self._channel.receive()
+            except BetcodeError as error:
+                await self._fail(0, error)
+                break
+            if data is None:
+                break
+            try:
+                request = decode_request(data)
+                body = await self._handle(request)
+            except BetcodeError as error:
+                await self._fail(request_id(data), error)
+                continue
+            if body is not None:
+                await self._send(Reply(re=request.id, body=body))
+                self._wake.set()
+        self._ended.set()
+
+    async def _handle(self, request: AnyRequest) -> dict[str, Any] | None:
+        match request:
+            case Hello():
+                raise BetcodeError("frame.unexpected", "hello came twice", hint="Send it once, as the first frame.")
+            case Attach():
+                return await self._attach(request)
+            case Detach():
+                self._detach(self._registry.find(request.session))
+                return {}
+            case Watch():
+                self._watching = True
+                return {"sessions": [self._daemon.requests.view(s) for s in self._registry.summaries()]}
+            case Stop():
+                self._daemon.stop(request.end_sessions)
+                return {}
+            case _:
+                return await self._daemon.requests.handle(request, self._name)
+
+    async def _attach(self, request: Attach) -> dict[str, Any]:
+        session = self._registry.find(request.session)
+        attached = self._daemon.attached
+        if session not in self._subscriptions and attached.get(session, 0) >= limits.CLIENTS_PER_SESSION_MAX:
+            raise BetcodeError(
+                "limit.connections",
+                f"{limits.CLIENTS_PER_SESSION_MAX} clients are attached to this session",
+                hint="Close one of them.",
+            )
+        self._detach(session)
+        feed = self._registry.runner(session).feed
+        epoch, seq = (feed.epoch, feed.seq) if request.from_end else (request.epoch or feed.epoch, request.seq)
+        subscription = Subscription(feed, epoch, seq, request.previews)
+        if epoch == feed.epoch and seq > feed.seq:
+            # More than we have stored: whoever counted further has seen what is lost here. Begin anew, and say so.
+            self._log.error("a client knows more events than are stored", session_id=session, seq=seq, stored=feed.seq)
+            subscription.epoch = -1
+        feed.listeners.add(self._wake)
+        self._subscriptions[session] = subscription
+        attached[session] = attached.get(session, 0) + 1
+        return {
+            "session": self._daemon.requests.view(self._registry.summary(session)),
+            "epoch": feed.epoch,
+            "seq": feed.seq,
+        }
+
+    def _detach(self, session: SessionId) -> None:
+        subscription = self._subscriptions.pop(session, None)
+        if subscription is None:
+            return
+        subscription.feed.listeners.discard(self._wake)
+        count = self._daemon.attached.get(session, 1) - 1
+        if count > 0:
+            self._daemon.attached[session] = count
+        else:
+            self._daemon.attached.pop(session, None)
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    def _note_change(self, session: SessionId) -> None:
+        if self._watching:
+            self._changed.add(session)
+            self._wake.set()
+
+    async def _send_new(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            more = True
+            while more:
+                more = False
+                for subscription in list(self._subscriptions.values()):
+                    frame = await subscription.take(self._registry.world.store)
+                    if frame is not None:
+                        await self._channel.send(frame)
+                        more = True
+                if self._changed:
+                    changed, self._changed = self._changed, set()
+                    await self._send(SessionsFrame(sessions=[self._registry.summary(s) for s in changed]))
+
+    async def _send(self, frame: Frame) -> None:
+        await self._channel.send(encode_frame(frame))
+
+    async def _fail(self, re: int, error: BetcodeError) -> None:
+        await self._send(Failed(re=re, code=error.code, message=str(error), hint=error.hint))

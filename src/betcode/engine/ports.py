@@ -1,0 +1,153 @@
+"""What the engine needs of the world. Adapters fulfil these; tests and the simulator have their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from betcode.core.effects import Command
+from betcode.core.instant import Instant
+from betcode.model.ids import MessageId, PermissionId, SessionId
+from betcode.model.news import News
+from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
+
+
+class Store(Protocol):
+    """The database. Every failure is a BetcodeError with code `store.failed`."""
+
+    async def commit(self, transaction: Transaction) -> None:
+        """Return when it is durable. Transactions of one caller are committed in the order of the calls."""
+        ...
+
+    async def sessions(self) -> list[SessionRow]:
+        """All sessions, oldest first."""
+        ...
+
+    async def session(self, session: SessionId) -> SessionRow | None:
+        """One session."""
+        ...
+
+    async def open_messages(self, session: SessionId) -> list[Message]:
+        """Messages without an outcome, in the order of their acceptance."""
+        ...
+
+    async def open_permissions(self, session: SessionId) -> list[Permission]:
+        """Questions that are pending or settled and still being delivered, oldest first."""
+        ...
+
+    async def message(self, message: MessageId) -> Message | None:
+        """One message of any session, for at least `limits.MESSAGE_KEY_DAYS` after its acceptance."""
+        ...
+
+    async def permission(self, permission: PermissionId) -> Permission | None:
+        """One question of any session."""
+        ...
+
+    async def events(self, session: SessionId, epoch: int, after: int, limit: int) -> list[EventRow]:
+        """Events of one epoch with seq > after, in order, at most `limit`."""
+        ...
+
+
+class Link(Protocol):
+    """The way to one claude process through its keeper. It survives a broken socket by itself."""
+
+    keeper_pid: int | None
+    claude_pid: int | None
+
+    def write(self, line_id: str, command: Command) -> None:
+        """Have a line written at most once; `Confirmed` or `Rejected` follows unless the process ends first."""
+        ...
+
+    def end(self, grace_s: float) -> None:
+        """End claude: SIGTERM, and SIGKILL of its whole tree after `grace_s`."""
+        ...
+
+    async def receive(self) -> News:
+        """The next news. After `Gone` it must not be called again."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the keeper, which goes on by itself."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts and finds keepers."""
+
+    async def start(self, row: SessionRow) -> Link:
+        """Start claude as `row.run`. Raises BetcodeError when it cannot be started."""
+        ...
+
+    async def adopt(self, row: SessionRow) -> Link:
+        """Take over `row.run` from `row.offset`, alive or dead. A dead one yields the rest of its output, then `Gone`."""
+        ...
+
+    async def read_back(self, row: SessionRow) -> bytes:
+        """Journal bytes from `row.checkpoint` to `row.offset`; empty when they are missing."""
+        ...
+
+
+class Clock(Protocol):
+    """Reads both clocks."""
+
+    def now(self) -> Instant:
+        """The time of this call."""
+        ...
+
+
+class Log(Protocol):
+    """Structured log of one component; fields are JSON values, ids in their full form, no payloads."""
+
+    def bind(self, **fields: Any) -> Log:
+        """The same log with these fields in every line."""
+        ...
+
+    def debug(self, message: str, **fields: Any) -> None:
+        """Detail for whoever hunts a defect."""
+        ...
+
+    def info(self, message: str, **fields: Any) -> None:
+        """A transition."""
+        ...
+
+    def warning(self, message: str, **fields: Any) -> None:
+        """Something was wrong and was dealt with."""
+        ...
+
+    def error(self, message: str, **fields: Any) -> None:
+        """Something failed."""
+        ...
+
+
+class Meter(Protocol):
+    """Counts what operators watch; the names are in `adapters.telemetry`."""
+
+    def spawned(self, outcome: str, seconds: float) -> None:
+        """A start of claude: `ok` or the error's code."""
+        ...
+
+    def crashed(self, exit_code: str) -> None:
+        """claude ended unexpectedly."""
+        ...
+
+    def bad_line(self, error_type: str) -> None:
+        """A line could not be read."""
+        ...
+
+    def permission(self, tool: str, decision: str, seconds: float) -> None:
+        """A question was settled."""
+        ...
+
+
+class Channel(Protocol):
+    """One client's connection, already framed."""
+
+    client: str
+
+    async def send(self, frame: bytes) -> None:
+        """Send one frame; returns when the transport can take more. Raises ConnectionError when it is gone."""
+        ...
+
+    async def receive(self) -> bytes | None:
+        """The next frame, or None at the end. Raises BetcodeError `frame.too_large`."""
+        ...

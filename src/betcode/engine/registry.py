@@ -1,0 +1,236 @@
+"""All sessions by id: creates them, finds them, runs those that have something to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+
+from betcode.core import inputs
+from betcode.core.instant import iso
+from betcode.core.life import Process, Session, to_row
+from betcode.engine.session import SessionRunner
+from betcode.engine.tasks import Tasks
+from betcode.engine.world import World
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+from betcode.model.frames import Summary
+from betcode.model.ids import (
+    SESSION_ID_ALPHABET,
+    SESSION_ID_LENGTH,
+    ClaudeSessionId,
+    MessageId,
+    PermissionId,
+    SessionId,
+)
+from betcode.model.rows import Message, Options, Permission, SessionRow, Transaction
+from betcode.model.states import PermissionState, SessionState
+
+_PREFIX_MIN = 4
+"""Characters of an id that must be given at least, so that a typing error rarely hits another session."""
+
+
+class Registry:
+    """The sessions of one data directory."""
+
+    def __init__(self, world: World, new_uuid: Callable[[], str]) -> None:
+        """`new_uuid` makes random UUIDs (injected, so that a seed replays a run)."""
+        self.world = world
+        world.changed = self._changed
+        self._new_uuid = new_uuid
+        self._rows: dict[SessionId, SessionRow] = {}
+        self._runners: dict[SessionId, SessionRunner] = {}
+        self._tasks = Tasks(self._runner_failed)
+        self.listeners: set[Callable[[SessionId], None]] = set()
+        self.stopping = False
+
+    async def open(self) -> int:
+        """Load all sessions and take over those with a process or waiting messages. Returns how many those are."""
+        busy = 0
+        for row in await self.world.store.sessions():
+            self._rows[row.id] = row
+            if row.state == SessionState.CLOSED:
+                continue
+            has_process = row.life.get("process", Process.NONE) != Process.NONE
+            if has_process or await self.world.store.open_messages(row.id):
+                self._run(row)
+                busy += 1
+        return busy
+
+    async def close(self) -> None:
+        """Stop all loops; processes go on under their keepers."""
+        self.stopping = True
+        await self._tasks.cancel()
+
+    async def end_processes(self) -> None:
+        """Interrupt all turns and end all processes, within the graces of PS-4; what waits stays stored."""
+        runners = [r for r in self._runners.values() if r.session.process is not Process.NONE]
+        await asyncio.gather(*(self._end_process(r) for r in runners))
+
+    async def _end_process(self, runner: SessionRunner) -> None:
+        until = self.world.clock.now().steady_s + limits.INTERRUPT_GRACE_S
+        with suppress(BetcodeError):  # no turn is running: then there is nothing to interrupt
+            await runner.ask(lambda t: inputs.Interrupt(t, "the stop of the daemon"))
+        await runner.until(lambda s: s.turn is None, until)
+        await runner.ask(inputs.Halt)
+        until = self.world.clock.now().steady_s + 2 * limits.STOP_GRACE_S
+        if not await runner.until(lambda s: s.process is Process.NONE, until):
+            self.world.log.warning("claude did not end in time", session_id=runner.id)
+
+    def _run(self, row: SessionRow) -> SessionRunner:
+        runner = SessionRunner(row, self.world)
+        self._runners[row.id] = runner
+        self._tasks.start(f"session {row.id}", runner.serve())
+        return runner
+
+    def _runner_failed(self, name: str, error: BaseException) -> None:
+        self.world.log.error("a session's loop failed", task=name, error_type=type(error).__name__, detail=repr(error))
+        ended = [k for k in self._runners if name == f"session {k}"]
+        for session in ended:
+            del self._runners[session]
+
+    def _changed(self, session: str) -> None:
+        for listener in list(self.listeners):
+            listener(SessionId(session))
+
+    # --- finding ------------------------------------------------------------------------------------------------
+
+    def find(self, given: str) -> SessionId:
+        """The session with this id, or whose id begins so. Raises `session.not_found`, `session.ambiguous`."""
+        exact = SessionId(given)
+        if exact in self._rows:
+            return exact
+        found = [k for k in self._rows if len(given) >= _PREFIX_MIN and k.startswith(given)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BetcodeError(
+                "session.ambiguous",
+                f"{len(found)} sessions begin with {given!r}",
+                hint="Give more characters; see: betcode sessions list",
+            )
+        raise BetcodeError("session.not_found", f"no session {given!r}", hint="See: betcode sessions list")
+
+    def runner(self, session: SessionId) -> SessionRunner:
+        """The session's loop, started if it does not run yet."""
+        if self.stopping:
+            raise BetcodeError("daemon.stopping", "the daemon is stopping", hint="Try again in a moment.")
+        return self._runners.get(session) or self._run(self._rows[session])
+
+    def summary(self, session: SessionId) -> Summary:
+        """One session at a glance, without waking it."""
+        runner = self._runners.get(session)
+        if runner is not None:
+            return runner.summary()
+        row = self._rows[session]
+        return Summary(
+            id=row.id,
+            claude_session_id=row.claude_session_id,
+            state=row.state,
+            epoch=row.epoch,
+            seq=row.seq,
+            keeper_pid=None,
+            claude_pid=None,
+            dir=row.directory,
+            name=row.name,
+            reason=row.reason,
+            created_at=row.created_at,
+            run=row.run,
+        )
+
+    def summaries(self, *, limit: int = limits.LIST_MAX, closed: bool = True) -> list[Summary]:
+        """Sessions at a glance, newest first."""
+        chosen: list[Summary] = []
+        for session in reversed(self._rows):
+            summary = self.summary(session)
+            if closed or summary.state != SessionState.CLOSED:
+                chosen.append(summary)
+            if len(chosen) >= limit:
+                break
+        return chosen
+
+    def questions(self, session: SessionId | None) -> list[Permission]:
+        """Open permission questions, oldest first."""
+        runners = [r for k, r in self._runners.items() if session in (None, k)]
+        found = [p for r in runners for p in r.session.permissions if p.state is PermissionState.PENDING]
+        return sorted(found, key=lambda p: p.asked_at_unix_s)[: limits.LIST_MAX]
+
+    async def question(self, permission: PermissionId) -> Permission:
+        """One question, open or settled. Raises `permission.not_found`."""
+        for runner in self._runners.values():
+            for question in runner.session.permissions:
+                if question.id == permission:
+                    return question
+        stored = await self.world.store.permission(permission)
+        if stored is None:
+            raise BetcodeError(
+                "permission.not_found", f"no question {permission!r}", hint="See: betcode permissions list"
+            )
+        return stored
+
+    async def message(self, message_id: str) -> Message | None:
+        """What the store knows under an idempotency key."""
+        return await self.world.store.message(MessageId(message_id))
+
+    # --- creating -----------------------------------------------------------------------------------------------
+
+    async def create(self, directory: str, name: str, options: Options, key: str) -> SessionId:
+        """Make a session. The same `key` (a UUID, may be empty) again finds the one it made before."""
+        claude_id = ClaudeSessionId(key or self._new_uuid())
+        for row in self._rows.values():
+            if row.claude_session_id == claude_id:
+                return row.id
+        session = Session(
+            id=self._new_id(),
+            claude_session_id=claude_id,
+            directory=directory,
+            name=name,
+            created_at=iso(self.world.clock.now().unix_s),
+            options=options,
+        )
+        row = to_row(session)
+        self._rows[row.id] = row
+        try:
+            await self.world.store.commit(Transaction(session=row, creates=True))
+        except BetcodeError:
+            del self._rows[row.id]
+            raise
+        self.world.log.info("session created", session_id=row.id, directory=directory)
+        self._run(row)
+        self._changed(row.id)
+        return row.id
+
+    def _new_id(self) -> SessionId:
+        while True:
+            number = int(self._new_uuid().replace("-", ""), 16)
+            letters = [SESSION_ID_ALPHABET[(number >> (5 * i)) & 31] for i in range(SESSION_ID_LENGTH)]
+            session = SessionId("".join(letters))
+            if session not in self._rows:
+                return session
+
+
+def question_view(question: Permission) -> dict[str, object]:
+    """A question as clients see it."""
+    return {
+        "id": question.id,
+        "session": question.session,
+        "tool": question.tool,
+        "input": question.input,
+        "description": question.description,
+        "reason": question.reason,
+        "agent_id": question.agent_id,
+        "state": question.state.value,
+        "asked_at": iso(question.asked_at_unix_s),
+        "expires_at": iso(question.deadline_unix_s),
+    }
+
+
+def summary_view(summary: Summary) -> dict[str, object]:
+    """A summary as a reply's body holds it."""
+    builtins: dict[str, object] = msgspec.to_builtins(summary)
+    return builtins
+
+
+__all__ = ["Registry", "question_view", "summary_view"]

@@ -1,0 +1,130 @@
+"""Carries out requests that concern sessions, for any client: each becomes one input of one session's loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from betcode.core import inputs
+from betcode.core.permissions import settled_text
+from betcode.engine.registry import Registry, question_view, summary_view
+from betcode.model import frames
+from betcode.model.errors import BetcodeError
+from betcode.model.frames import AnyRequest, Summary
+from betcode.model.ids import MessageId, PermissionId, SessionId
+from betcode.model.states import PermissionState
+
+
+class Status(Protocol):
+    """What the daemon says of itself."""
+
+    def __call__(self) -> dict[str, Any]:
+        """The objects `daemon` and `database` of the status reply."""
+        ...
+
+
+class Requests:
+    """The operations of the client protocol."""
+
+    def __init__(self, registry: Registry, status: Status, resolve_directory: Callable[[str], str]) -> None:
+        """`resolve_directory` returns the real path or raises BetcodeError `request.directory`."""
+        self._registry = registry
+        self._status = status
+        self._resolve_directory = resolve_directory
+
+    @staticmethod
+    def view(summary: Summary) -> dict[str, Any]:
+        """A summary as a reply's body holds it."""
+        return summary_view(summary)
+
+    async def handle(self, request: AnyRequest, client: str) -> dict[str, Any]:
+        """Do it and return the reply's body. Raises BetcodeError: then it was not done."""
+        registry = self._registry
+        match request:
+            case frames.Ping():
+                return {}
+            case frames.GetStatus():
+                return self._status() | {"sessions": [self.view(s) for s in registry.summaries()]}
+            case frames.ListSessions():
+                chosen = registry.summaries(limit=request.limit, closed=request.closed)
+                return {"sessions": [self.view(s) for s in chosen]}
+            case frames.Show():
+                return {"session": self.view(registry.summary(registry.find(request.session)))}
+            case frames.Permissions():
+                session = registry.find(request.session) if request.session else None
+                return {"permissions": [question_view(q) for q in registry.questions(session)]}
+            case frames.Events():
+                return await self._events(request)
+            case frames.Create():
+                directory = self._resolve_directory(request.directory)
+                made = await registry.create(directory, request.name, request.options, request.key)
+                return {"session": self.view(registry.summary(made))}
+            case frames.Answer():
+                return await self._answer(request, client)
+            case frames.Send():
+                return await self._send(request, client)
+            case _:
+                return await self._control(request, client)
+
+    async def _control(self, request: AnyRequest, client: str) -> dict[str, Any]:
+        """Requests that are one input of the session they name."""
+        match request:
+            case frames.Interrupt():
+                return await self._ask(request.session, lambda t: inputs.Interrupt(t, client))
+            case frames.Release():
+                return await self._ask(request.session, lambda t: inputs.Release(t, client))
+            case frames.Clear():
+                return await self._ask(request.session, lambda t: inputs.Clear(t, client, request.message_id))
+            case frames.Retry():
+                return await self._ask(request.session, lambda t: inputs.Retry(t, client))
+            case frames.Close():
+                return await self._ask(request.session, lambda t: inputs.Close(t, client))
+            case frames.Rename():
+                return await self._ask(request.session, lambda t: inputs.Rename(t, request.name))
+            case _:
+                raise BetcodeError(
+                    "frame.unexpected",
+                    f"{type(request).__name__} is not handled here",
+                    hint="Report this; the request was understood and nobody carries it out.",
+                )
+
+    async def _ask(self, given: str, make: Callable[[int], inputs.Input]) -> dict[str, Any]:
+        return await self._registry.runner(self._registry.find(given)).ask(make)
+
+    async def _send(self, request: frames.Send, client: str) -> dict[str, Any]:
+        session = self._registry.find(request.session)
+        known = await self._registry.message(request.key)
+        return await self._registry.runner(session).ask(
+            lambda t: inputs.Submit(t, MessageId(request.key), request.text, client, known, request.steer)
+        )
+
+    async def _answer(self, request: frames.Answer, client: str) -> dict[str, Any]:
+        question = await self._registry.question(PermissionId(request.permission))
+        if question.state is not PermissionState.PENDING:
+            message, hint = settled_text(question)
+            raise BetcodeError("permission.already_settled", message, hint=hint)
+        return await self._registry.runner(question.session).ask(
+            lambda t: inputs.Answer(
+                t,
+                question.id,
+                request.allow,
+                client,
+                request.message,
+                request.updated_input,
+                request.for_session,
+                request.interrupt,
+            )
+        )
+
+    async def _events(self, request: frames.Events) -> dict[str, Any]:
+        session: SessionId = self._registry.find(request.session)
+        summary = self._registry.summary(session)
+        epoch = request.epoch or summary.epoch
+        rows = await self._registry.world.store.events(session, epoch, request.after, request.limit)
+        return {
+            "epoch": epoch,
+            "events": [msgspec.Raw(row.body) for row in rows],
+            "more": len(rows) == request.limit,
+        }

@@ -1,0 +1,408 @@
+"""Runs one session: takes what happens, asks `core.session.step`, commits, then does what was decided.
+
+One loop per session handles its inbox in order, so a session is a bulkhead: it waits for nothing of another. Commits
+run beside the loop, everything that came meanwhile joined in one transaction; effects follow their commit. When the
+store fails, the session drops what it holds in memory and begins again from what is committed and from the journal,
+exactly as after a restart of the daemon: nothing that was not committed was ever shown or done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from betcode.core.backoff import delay_s
+from betcode.core.effects import Effect, EndProcess, Refuse, Reply, StartProcess, Write
+from betcode.core.inputs import Ended, Input, NotWritten, Saw, Started, StartFailed, Tell, Tick, Written
+from betcode.core.life import Process, Session, deadline_s, from_rows, state_of, to_row
+from betcode.core.session import step
+from betcode.core.transcript import Transcript
+from betcode.engine.feed import Feed
+from betcode.engine.ingest import Ingest
+from betcode.engine.ports import Link
+from betcode.engine.tasks import Tasks
+from betcode.engine.world import World
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+from betcode.model.events import Event, Gap, Notice
+from betcode.model.frames import Summary
+from betcode.model.ids import SessionId
+from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
+from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
+from betcode.model.states import PermissionState
+
+_encode = msgspec.json.Encoder().encode
+
+LASTING = frozenset({"claude.not_found", "claude.not_executable", "claude.too_old", "claude.version_unknown"}) | {
+    "request.directory"
+}
+"""Codes of start failures that trying again cannot mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FromLink:
+    run: int
+    news: News
+
+
+@dataclass(frozen=True, slots=True)
+class _LinkUp:
+    run: int
+    link: Link
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Decided, not yet committed."""
+
+    events: list[EventRow] = field(default_factory=list)
+    rows: list[Message | Permission] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    batches: int = 0
+
+
+class SessionRunner:
+    """One session's loop. `serve` runs until it is cancelled."""
+
+    def __init__(self, row: SessionRow, world: World) -> None:
+        """Nothing happens before `serve`."""
+        self.id: SessionId = row.id
+        self.world = world
+        self.log = world.log.bind(session_id=row.id)
+        self.session: Session = from_rows(row, (), ())
+        self.feed = Feed(row.id, row.epoch, row.seq)
+        self.link: Link | None = None
+        self._inbox: asyncio.Queue[Any] = asyncio.Queue(limits.INBOX_LENGTH)
+        self._tickets: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._next_ticket = 1
+        self._pending = _Pending()
+        self._to_commit = asyncio.Event()
+        self._committed = asyncio.Event()
+        self._ingest = Ingest(row.offset, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
+        self._holds_start = False
+        self._failed: asyncio.Future[None] | None = None
+        self._tasks = Tasks(self._task_failed)
+
+    # --- what others call ---------------------------------------------------------------------------------------
+
+    async def ask(self, make: Callable[[int], Input]) -> dict[str, Any]:
+        """Hand in a request and wait until it is stored and done; `make` gets the ticket.
+
+        Raises the BetcodeError with which it was refused, or `store.failed`: then nothing was done.
+        """
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._tickets[ticket] = future
+        try:
+            await self._inbox.put(make(ticket))
+            return await future
+        finally:
+            self._tickets.pop(ticket, None)
+
+    async def until(self, holds: Callable[[Session], bool], steady_s: float) -> bool:
+        """Wait until the committed session is so; False when that did not come by `steady_s`."""
+        listener = asyncio.Event()
+        self.feed.listeners.add(listener)
+        try:
+            while not holds(self.session):
+                left = steady_s - self.world.clock.now().steady_s
+                if left <= 0:
+                    return False
+                listener.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await listener.wait()
+            return True
+        finally:
+            self.feed.listeners.discard(listener)
+
+    def summary(self) -> Summary:
+        """The session at a glance."""
+        session = self.session
+        return Summary(
+            id=session.id,
+            claude_session_id=session.claude_session_id,
+            state=state_of(session),
+            epoch=self.feed.epoch,
+            seq=self.feed.seq,
+            keeper_pid=self.link.keeper_pid if self.link else None,
+            claude_pid=self.link.claude_pid if self.link else None,
+            dir=session.directory,
+            name=session.name,
+            reason=session.reason,
+            created_at=session.created_at,
+            run=session.run,
+            waiting=len(session.waiting),
+            held=session.held,
+            questions=sum(p.state is PermissionState.PENDING for p in session.permissions),
+        )
+
+    async def serve(self) -> None:
+        """Run the session. If cancelled, claude goes on under its keeper and the next daemon takes over."""
+        failures = 0
+        try:
+            while True:
+                self._failed = asyncio.get_running_loop().create_future()
+                try:
+                    await self._load()
+                    failures = 0
+                    self._tasks.start(f"loop {self.id}", self._loop())
+                    self._tasks.start(f"commit {self.id}", self._commit_forever())
+                    await self._failed
+                except BetcodeError as error:
+                    failures += 1
+                    await self._let_go(error)
+                    self.log.error("the session begins again", error_type=error.code, detail=str(error))
+                    wait = delay_s(
+                        failures, first_s=limits.BACKOFF_FIRST_S, max_s=limits.BACKOFF_MAX_S, rng=self.world.rng
+                    )
+                    await asyncio.sleep(wait)
+        finally:
+            stopping = BetcodeError("daemon.stopping", "the daemon is stopping", hint="It is started again on demand.")
+            await self._let_go(stopping)
+
+    # --- beginning and letting go -------------------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        """Become what the store and the journal say, and take over a process that may be alive."""
+        world = self.world
+        row = await world.store.session(self.id)
+        if row is None:
+            raise BetcodeError("session.not_found", f"session {self.id} is not stored", hint="List: betcode sessions list")
+        messages = await world.store.open_messages(self.id)
+        permissions = await world.store.open_permissions(self.id)
+        self.session = from_rows(row, tuple(messages), tuple(permissions))
+        self._pending = _Pending()
+        self.feed.transcript = Transcript()
+        self.feed.settled = True
+        if self.session.process is not Process.NONE:
+            before = Ingest(row.checkpoint, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
+            before.read(row.checkpoint, await world.launcher.read_back(row))
+        self._ingest = Ingest(row.offset, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
+        if self.session.process is not Process.NONE:
+            self._linked(row.run, await world.launcher.adopt(row))
+            self._step(Started(row.run, adopted=True))
+        else:
+            self._step(Tick())
+        self._flush()
+
+    async def _let_go(self, error: BetcodeError) -> None:
+        """Stop all tasks and leave the keeper alone. Whoever waits learns that nothing was done."""
+        await self._tasks.cancel()
+        self._release_start(force=True)
+        if self.link is not None:
+            await self.link.close()
+            self.link = None
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
+        for future in self._tickets.values():
+            if not future.done():
+                future.set_exception(error)
+        self._pending = _Pending()
+        self._committed.set()
+
+    def _task_failed(self, name: str, error: BaseException) -> None:
+        if not isinstance(error, BetcodeError):
+            self.log.error("a task failed", task=name, error_type=type(error).__name__, detail=repr(error))
+            error = BetcodeError("internal", f"{name}: {error!r}", hint="Report this with the daemon's log.")
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    async def _loop(self) -> None:
+        while True:
+            item = await self._next()
+            match item:
+                case _LinkUp():
+                    self._linked(item.run, item.link)
+                    self._step(Started(item.run))
+                case _FromLink():
+                    if item.run == self.session.run:
+                        self._on_news(item.news)
+                case _:
+                    self._step(item)
+            self._flush()
+            while self._pending.batches > limits.INGEST_BATCHES_AHEAD:
+                self._committed.clear()
+                await self._committed.wait()
+
+    async def _next(self) -> Any:
+        now = self.world.clock.now()
+        due = deadline_s(self.session, now.steady_s - now.unix_s)
+        if due is None:
+            return await self._inbox.get()
+        try:
+            async with asyncio.timeout(max(0.0, due - now.steady_s)):
+                return await self._inbox.get()
+        except TimeoutError:
+            return Tick()
+
+    def _on_news(self, news: News) -> None:
+        run = self.session.run
+        match news:
+            case Output():
+                self._read(news)
+            case Confirmed():
+                self._step(Written(run, news.line_id))
+            case Rejected():
+                self._step(NotWritten(run, news.line_id, news.reason))
+            case Lost():
+                self._step(Tell(Gap(unit="bytes", first=news.first, last=news.last, cause=news.cause)))
+                self._ingest.skip_to(news.last + 1)
+            case Troubled():
+                self._step(Tell(_trouble(news.what)))
+            case Gone():
+                self._on_gone(news)
+
+    def _read(self, output: Output) -> None:
+        missing = self._ingest.gap_before(output.offset)
+        if missing is not None:
+            cause = "the journal continues later than it should"
+            self._step(Tell(Gap(unit="bytes", first=missing[0], last=missing[1], cause=cause)))
+            self._ingest.skip_to(output.offset)
+        for fact, shown in self._ingest.read(output.offset, output.data):
+            self._step(Saw(fact, shown))
+        position = self._ingest.position
+        checkpoint = position if self.feed.transcript.clean else self.session.checkpoint
+        self.session = replace(self.session, offset=position, checkpoint=checkpoint)
+        self.feed.wake()
+
+    def _on_gone(self, news: Gone) -> None:
+        for fact, shown in self._ingest.rest():
+            self._step(Saw(fact, shown))
+        self.feed.transcript.open.clear()
+        self.link = None
+        if self.session.process is not Process.STOPPING and not self.session.closing:
+            self.world.meter.crashed("none" if news.code is None else str(news.code))
+        self.log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
+        run = self.session.run
+        self._step(Ended(run, news.code, news.signal, news.reason, news.stderr_tail, news.written))
+
+    def _step(self, news: Input) -> None:
+        """Decide, and keep what is to be committed."""
+        before = self.session
+        decision = step(before, news, self.world.clock.now(), self.world.rng)
+        self.session = decision.session
+        pending = self._pending
+        pending.events += [_row(before.id, event) for event in decision.events]
+        pending.rows += decision.rows
+        pending.effects += decision.effects
+        self._count(decision.rows)
+
+    def _flush(self) -> None:
+        """Give what was decided to the committer."""
+        pending = self._pending
+        if pending.events or pending.rows or pending.effects:
+            pending.batches += 1
+            self.feed.settled = False
+            self._to_commit.set()
+        self._release_start()
+
+    def _count(self, rows: tuple[Message | Permission, ...]) -> None:
+        for row in rows:
+            if isinstance(row, Permission) and row.settled_at and row.delivery.value != "delivered":
+                waited = max(0.0, self.world.clock.now().unix_s - row.asked_at_unix_s)
+                self.world.meter.permission(row.tool, row.state.value, waited)
+
+    # --- commits and effects ------------------------------------------------------------------------------------
+
+    async def _commit_forever(self) -> None:
+        while True:
+            await self._to_commit.wait()
+            self._to_commit.clear()
+            batch, self._pending = self._pending, _Pending()
+            if batch.events or batch.rows:
+                await self.world.store.commit(
+                    Transaction(
+                        session=to_row(self.session),
+                        events=tuple(batch.events),
+                        messages=tuple(r for r in batch.rows if isinstance(r, Message)),
+                        permissions=tuple(r for r in batch.rows if isinstance(r, Permission)),
+                    )
+                )
+            self.feed.publish(tuple(batch.events))
+            self.feed.settled = not (self._pending.events or self._pending.rows)
+            self.feed.wake()
+            if batch.events:
+                self.world.changed(self.id)
+            for effect in batch.effects:
+                self._do(effect)
+            self._committed.set()
+
+    def _do(self, effect: Effect) -> None:
+        link = self.link
+        match effect:
+            case Reply():
+                if (future := self._tickets.get(effect.ticket)) is not None and not future.done():
+                    future.set_result(effect.body)
+            case Refuse():
+                if (future := self._tickets.get(effect.ticket)) is not None and not future.done():
+                    future.set_exception(effect.error)
+            case Write():
+                if link is not None and effect.run == self.session.run:
+                    link.write(effect.line_id, effect.command)
+            case EndProcess():
+                if link is not None and effect.run == self.session.run:
+                    link.end(effect.grace_s)
+            case StartProcess():
+                self._tasks.start(f"start {self.id}", self._start(effect.run))
+
+    # --- the process --------------------------------------------------------------------------------------------
+
+    async def _start(self, run: int) -> None:
+        await self.world.starts.acquire()
+        self._holds_start = True
+        begun = self.world.clock.now().steady_s
+        try:
+            link = await self.world.launcher.start(to_row(self.session))
+        except BetcodeError as error:
+            self.world.meter.spawned(error.code, self.world.clock.now().steady_s - begun)
+            self.log.error("claude could not be started", error_type=error.code, detail=str(error))
+            lasting = error.code in LASTING
+            await self._inbox.put(StartFailed(run, error.code, str(error), error.hint, lasting))
+            return
+        took = self.world.clock.now().steady_s - begun
+        self.world.meter.spawned("ok", took)
+        self.log.info("claude started", run=run, claude_pid=link.claude_pid, duration_ms=round(took * 1000))
+        await self._inbox.put(_LinkUp(run, link))
+
+    def _release_start(self, *, force: bool = False) -> None:
+        starting = self.session.process in (Process.STARTING, Process.UNREADY)
+        if self._holds_start and (force or not starting):
+            self._holds_start = False
+            self.world.starts.release()
+
+    def _linked(self, run: int, link: Link) -> None:
+        self.link = link
+        self._tasks.start(f"link {self.id}", self._receive(run, link))
+        self.world.changed(self.id)
+
+    async def _receive(self, run: int, link: Link) -> None:
+        while True:
+            news = await link.receive()
+            await self._inbox.put(_FromLink(run, news))
+            if isinstance(news, Gone):
+                return
+
+
+def _row(session: SessionId, event: Event) -> EventRow:
+    kind = type(event).__struct_config__.tag
+    return EventRow(session, event.epoch, event.seq, str(kind), event.time, _encode(event))
+
+
+def _trouble(what: str) -> Notice:
+    if what:
+        return Notice(
+            severity="warning",
+            code="keeper.trouble",
+            message=f"the keeper of this session is in trouble: {what}",
+            hint="Nothing is lost; it goes on by itself when the cause is gone.",
+        )
+    return Notice(severity="info", code="keeper.well", message="the keeper of this session is well again")

@@ -1,0 +1,28 @@
+"""What every session's runner shares: the world's adapters, and the daemon-wide bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from betcode.engine.ports import Clock, Launcher, Log, Meter, Store
+from betcode.model import limits
+
+
+@dataclass(slots=True)
+class World:
+    """Handed to each runner by the composition root."""
+
+    store: Store
+    launcher: Launcher
+    clock: Clock
+    rng: Random
+    log: Log
+    meter: Meter
+    changed: Callable[[str], None] = lambda session: None
+    """Called with a session's id when its summary changed."""
+    line_bytes_max: int = limits.LINE_BYTES_MAX
+    starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.STARTS_AT_ONCE))
+    """Held by a session from the start of its process until claude is ready or gone."""

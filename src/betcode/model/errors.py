@@ -1,0 +1,102 @@
+"""Errors as part of the interface: what happened, what to do about it, and a stable code.
+
+`CODES` is the whole catalogue: every code with the exit status of a command that fails with it and one line of
+meaning. `docs/errors.md` is generated from it. A code is public: clients and tests match it; messages may change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit statuses of every command."""
+
+    OK = 0
+    AGENT_ERROR = 1
+    CANNOT_CONNECT = 2
+    PERMISSION_DENIED = 3
+    RATE_LIMITED = 4
+    BAD_ARGUMENTS = 5
+    NO_SUCH_SESSION = 6
+    INTERNAL = 7
+    CLAUDE_NOT_FOUND = 72
+    BAD_CONFIGURATION = 78
+    TIMEOUT = 124
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One entry of the catalogue: the exit status it leads to and its meaning in a sentence."""
+
+    exit: Exit
+    meaning: str
+
+
+CODES: dict[str, Code] = {
+    "agent.error": Code(Exit.AGENT_ERROR, "The turn ended with an error that claude reported."),
+    "agent.spawn_failed": Code(Exit.AGENT_ERROR, "The claude process could not be started."),
+    "agent.crashed": Code(Exit.AGENT_ERROR, "The claude process ended unexpectedly, too often to go on by itself."),
+    "agent.unknown_outcome": Code(Exit.AGENT_ERROR, "claude ended in a turn that had used tools; nobody knows how far."),
+    "agent.rate_limited": Code(Exit.RATE_LIMITED, "The API refused the turn because of a rate or usage limit."),
+    "claude.not_found": Code(Exit.CLAUDE_NOT_FOUND, "No claude executable was found."),
+    "claude.not_executable": Code(Exit.CLAUDE_NOT_FOUND, "The configured claude exists but cannot be executed."),
+    "claude.too_old": Code(Exit.BAD_CONFIGURATION, "claude is older than the oldest version that is safe to drive."),
+    "claude.version_unknown": Code(Exit.BAD_CONFIGURATION, "claude did not tell its version."),
+    "config.invalid": Code(Exit.BAD_CONFIGURATION, "A configuration file or variable has a value that is not allowed."),
+    "config.unwritable": Code(Exit.BAD_CONFIGURATION, "A directory that BetCode needs cannot be written."),
+    "config.insecure": Code(Exit.BAD_CONFIGURATION, "A directory or socket is open to other users."),
+    "daemon.unreachable": Code(Exit.CANNOT_CONNECT, "No daemon answers on the socket."),
+    "daemon.start_failed": Code(Exit.CANNOT_CONNECT, "The daemon was started and did not become ready."),
+    "daemon.already_running": Code(Exit.CANNOT_CONNECT, "Another daemon holds the lock of this data directory."),
+    "daemon.stopping": Code(Exit.CANNOT_CONNECT, "The daemon is stopping and takes no new work."),
+    "daemon.socket": Code(Exit.CANNOT_CONNECT, "The daemon's socket could not be created."),
+    "frame.invalid": Code(Exit.BAD_ARGUMENTS, "A frame is not valid JSON of a known shape."),
+    "frame.too_large": Code(Exit.BAD_ARGUMENTS, "A frame is larger than the protocol allows."),
+    "frame.unexpected": Code(Exit.BAD_ARGUMENTS, "A frame came at a moment where it makes no sense."),
+    "protocol.version": Code(Exit.CANNOT_CONNECT, "Client and daemon have no protocol version in common."),
+    "request.invalid": Code(Exit.BAD_ARGUMENTS, "A request field has a value outside its limits."),
+    "request.directory": Code(Exit.BAD_ARGUMENTS, "The working directory does not exist or is not the user's."),
+    "request.file": Code(Exit.BAD_ARGUMENTS, "A file that was named does not exist or cannot be read."),
+    "request.usage": Code(Exit.BAD_ARGUMENTS, "The command line is not understood."),
+    "session.not_found": Code(Exit.NO_SUCH_SESSION, "No session has this id."),
+    "session.ambiguous": Code(Exit.NO_SUCH_SESSION, "Several sessions start with these characters."),
+    "session.closed": Code(Exit.BAD_ARGUMENTS, "The session is closed and takes no messages."),
+    "session.queue_full": Code(Exit.RATE_LIMITED, "The session already holds as many messages as it may."),
+    "session.nothing_to_interrupt": Code(Exit.BAD_ARGUMENTS, "No turn is running."),
+    "message.key_conflict": Code(Exit.BAD_ARGUMENTS, "The idempotency key was used before with another text."),
+    "permission.not_found": Code(Exit.BAD_ARGUMENTS, "No permission question has this id."),
+    "permission.already_settled": Code(Exit.BAD_ARGUMENTS, "The question was settled before this answer came."),
+    "permission.denied": Code(Exit.PERMISSION_DENIED, "A denied permission ended the task."),
+    "store.failed": Code(Exit.INTERNAL, "The database could not store the change; nothing was acknowledged."),
+    "store.newer": Code(Exit.BAD_CONFIGURATION, "The database was written by a newer version of BetCode."),
+    "limit.connections": Code(Exit.RATE_LIMITED, "As many clients are connected as the daemon admits."),
+    "run.timeout": Code(Exit.TIMEOUT, "The time given with --timeout is over."),
+    "run.interrupted": Code(Exit.INTERRUPTED, "The user interrupted the command."),
+    "internal": Code(Exit.INTERNAL, "A defect in BetCode itself."),
+}
+
+
+class BetcodeError(Exception):
+    """What happened (`str(e)`), what to do about it (`hint`), how to match it (`code`, a key of `CODES`)."""
+
+    def __init__(self, code: str, message: str, *, hint: str) -> None:
+        """Raise ValueError for a code that the catalogue lacks: that is a defect of the caller."""
+        if code not in CODES:
+            raise ValueError(f"error code {code!r} is not in the catalogue")
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of a command that ends with this error."""
+        return int(CODES[self.code].exit)
+
+
+def exit_status(code: str) -> int:
+    """Exit status for a code from the wire; a code this version does not know counts as internal."""
+    entry = CODES.get(code)
+    return int(entry.exit if entry else Exit.INTERNAL)

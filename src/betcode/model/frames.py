@@ -1,0 +1,272 @@
+"""The client protocol: requests and frames, as JSON texts over a WebSocket. Version 1.
+
+A client opens the connection with `hello` and gets `welcome`. Each further request carries an `id` of the client's
+choice and gets exactly one `reply` or `error` with `re` equal to it; a reply that says a thing is done comes after it
+is stored. Unknown fields are ignored by both sides, so both may add some. `docs/protocol.md` is generated from here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw, Struct, field
+
+from betcode.model.events import Passing, Preview
+from betcode.model.rows import Options
+
+PROTOCOL = 1
+"""The version this program speaks."""
+
+
+class Request(Struct, frozen=True, kw_only=True, tag_field="op"):
+    """Base of all requests. `id` is repeated in the answer."""
+
+    id: int = 0
+
+
+class Hello(Request, frozen=True, kw_only=True, tag="hello"):
+    """First frame of a connection: the protocol versions the client speaks, and who it is (shown to people)."""
+
+    protocol: list[int]
+    client: str = ""
+    version: str = ""
+    trace_id: str = ""
+    """W3C trace id (32 hex digits) that the daemon's log lines for this connection carry."""
+
+
+class Create(Request, frozen=True, kw_only=True, tag="create"):
+    """Make a session in `directory`. Reply: `session`, a summary. The same `key` again gives the same session."""
+
+    directory: str
+    name: str = ""
+    options: Options = field(default_factory=Options)
+    key: str = ""
+
+
+class Attach(Request, frozen=True, kw_only=True, tag="attach"):
+    """Get all events after (epoch, seq), then live ones and previews. Reply: `session`, and `epoch`, `seq` of the end.
+
+    `epoch` 0 means: from the beginning of what is stored. `from_end`: only what is new.
+    """
+
+    session: str
+    epoch: int = 0
+    seq: int = 0
+    from_end: bool = False
+    previews: bool = True
+
+
+class Detach(Request, frozen=True, kw_only=True, tag="detach"):
+    """Get no more of this session."""
+
+    session: str
+
+
+class Watch(Request, frozen=True, kw_only=True, tag="watch"):
+    """Get a `sessions` frame whenever a session's summary changes. Reply: `sessions`, all summaries."""
+
+
+class ListSessions(Request, frozen=True, kw_only=True, tag="list"):
+    """Reply: `sessions`, newest first, at most `limit` (1..1000)."""
+
+    limit: int = 1000
+    closed: bool = True
+
+
+class Show(Request, frozen=True, kw_only=True, tag="show"):
+    """Reply: `session`, one summary. `session` may be the unique beginning of an id, four characters or more."""
+
+    session: str
+
+
+class Events(Request, frozen=True, kw_only=True, tag="events"):
+    """Read stored events without attaching. Reply: `epoch`, `events`, `more`."""
+
+    session: str
+    epoch: int = 0
+    after: int = 0
+    limit: int = 500
+
+
+class Send(Request, frozen=True, kw_only=True, tag="send"):
+    """Give a session a message. `key` is a UUID: the same key again does nothing new (INV-1).
+
+    `steer` hands it to the running turn at once instead of after it. Reply: `message_id`, `state`, `duplicate`.
+    """
+
+    session: str
+    key: str
+    text: str
+    steer: bool = False
+
+
+class Answer(Request, frozen=True, kw_only=True, tag="answer"):
+    """Settle a permission question. The first valid answer counts. Reply: `permission_id`, `state`."""
+
+    permission: str
+    allow: bool
+    message: str = ""
+    updated_input: dict[str, Any] | None = None
+    for_session: bool = False
+    interrupt: bool = False
+
+
+class Interrupt(Request, frozen=True, kw_only=True, tag="interrupt"):
+    """Stop the running turn; waiting messages are held. Reply: `held`, their number."""
+
+    session: str
+
+
+class Release(Request, frozen=True, kw_only=True, tag="release"):
+    """Let held messages go on. Reply: `waiting`."""
+
+    session: str
+
+
+class Clear(Request, frozen=True, kw_only=True, tag="clear"):
+    """Cancel waiting messages: all, or the one named. Reply: `cancelled`, their ids."""
+
+    session: str
+    message_id: str = ""
+
+
+class Retry(Request, frozen=True, kw_only=True, tag="retry"):
+    """Start afresh after CRASHED, or at once instead of after the delay. Reply: `waiting`."""
+
+    session: str
+
+
+class Close(Request, frozen=True, kw_only=True, tag="close"):
+    """End a session for good; its events stay readable. Reply: `state`."""
+
+    session: str
+
+
+class Rename(Request, frozen=True, kw_only=True, tag="rename"):
+    """Give a session another name. Reply: `name`."""
+
+    session: str
+    name: str
+
+
+class Permissions(Request, frozen=True, kw_only=True, tag="permissions"):
+    """Reply: `permissions`, all open questions (of one session, or of all)."""
+
+    session: str = ""
+
+
+class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
+    """Reply: `daemon`, `database`, `sessions`."""
+
+
+class Stop(Request, frozen=True, kw_only=True, tag="stop"):
+    """Stop the daemon. Running turns go on and are adopted by the next one, unless `end_sessions`."""
+
+    end_sessions: bool = False
+
+
+class Ping(Request, frozen=True, kw_only=True, tag="ping"):
+    """Reply: nothing but that the daemon answers."""
+
+
+AnyRequest = (
+    Hello
+    | Create
+    | Attach
+    | Detach
+    | Watch
+    | ListSessions
+    | Show
+    | Events
+    | Send
+    | Answer
+    | Interrupt
+    | Release
+    | Clear
+    | Retry
+    | Close
+    | Rename
+    | Permissions
+    | GetStatus
+    | Stop
+    | Ping
+)
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """A session at a glance."""
+
+    id: str
+    claude_session_id: str
+    state: str
+    epoch: int
+    seq: int
+    keeper_pid: int | None
+    claude_pid: int | None
+    dir: str
+    name: str = ""
+    reason: str = ""
+    created_at: str = ""
+    run: int = 0
+    waiting: int = 0
+    held: bool = False
+    questions: int = 0
+
+
+class Frame(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of what the daemon sends."""
+
+
+class Welcome(Frame, frozen=True, kw_only=True, tag="welcome"):
+    """Answer to `hello`: the version both speak, and what this daemon can do."""
+
+    protocol: int
+    version: str
+    pid: int
+    capabilities: list[str]
+
+
+class Reply(Frame, frozen=True, kw_only=True, tag="reply"):
+    """The request `re` is done; `body` holds what its description names."""
+
+    re: int
+    body: dict[str, Any]
+
+
+class Failed(Frame, frozen=True, kw_only=True, tag="error"):
+    """The request `re` was not done (0: the frame could not be read). `code` is in `docs/errors.md`."""
+
+    re: int
+    code: str
+    message: str
+    hint: str
+
+
+class SessionFrame(Frame, frozen=True, kw_only=True, tag="events"):
+    """What is new in an attached session: durable events in order, then previews of unfinished blocks.
+
+    `reset`: the numbering began anew; forget what you hold of this session, `reset` says why.
+    """
+
+    session: str
+    epoch: int
+    events: list[Raw] = field(default_factory=list)
+    previews: list[Preview] = field(default_factory=list)
+    passing: list[Passing] = field(default_factory=list)
+    reset: str = ""
+
+
+class SessionsFrame(Frame, frozen=True, kw_only=True, tag="sessions"):
+    """Summaries that changed, for a client that watches."""
+
+    sessions: list[Summary]
+
+
+class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):
+    """The daemon closes the connection; come back after `retry_after_s` seconds (null: do not)."""
+
+    reason: str
+    retry_after_s: float | None = None
+
+
+AnyFrame = Welcome | Reply | Failed | SessionFrame | SessionsFrame | Goodbye

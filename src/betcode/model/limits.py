@@ -1,0 +1,162 @@
+"""Every bound of the daemon and its clients: one name each, with its unit and its reason.
+
+The keeper, which imports nothing of this package but itself, has its own few in `keeper/limits.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- what claude prints -------------------------------------------------------------------------------------------
+LINE_BYTES_MAX: Final = 10 * 1024 * 1024
+"""A longer stdout line is cut (ND-7). A 270 KB image is a 0.7 MB line; 10 MiB leaves room for a 7 MB file."""
+BAD_LINE_PREVIEW_CHARS: Final = 400
+"""How much of a bad line an event shows; the journal keeps every byte."""
+UNKNOWN_RAW_CHARS: Final = 65_536
+"""How much of a line of unknown kind its event carries: whole in practice, bounded in principle."""
+EVENT_TEXT_CHARS: Final = 4 * 1024 * 1024
+"""A tool result or answer block longer than this is cut with a mark; the CLI itself caps Bash at 30,000."""
+PREVIEW_TEXT_CHARS: Final = 1024 * 1024
+"""Text of one open block kept for late clients; what is longer is shown when the block is complete."""
+WARNED_KINDS_MAX: Final = 200
+"""Unknown kinds remembered per session so that each is warned of once (ND-4)."""
+OPEN_BLOCKS_MAX: Final = 64
+"""Scopes with an unfinished block: the main conversation and running subagents."""
+OPEN_TOOLS_MAX: Final = 1_000
+"""Tool calls of one turn without a result that are remembered by name."""
+
+# --- ingest -------------------------------------------------------------------------------------------------------
+INGEST_BATCHES_AHEAD: Final = 8
+"""Chunks of journal parsed but not yet committed; 8 x 256 KiB keeps memory bounded and the writer busy."""
+JOURNAL_READ_BYTES: Final = 256 * 1024
+"""One read from a journal file or keeper frame."""
+INBOX_LENGTH: Final = 256
+"""Requests waiting for one session's loop; more are refused by waiting, which slows only their sender."""
+
+# --- fan-out ------------------------------------------------------------------------------------------------------
+FRAME_EVENTS_MAX: Final = 64
+"""Events in one frame: batching 16 or more costs a tenth of sending singly."""
+FRAME_BYTES_SOFT: Final = 64 * 1024
+"""A frame is closed when it passes this; a single larger event still goes whole."""
+WINDOW_EVENTS: Final = 1_000
+"""Newest events of a session kept in memory for live clients; behind it they read from the database."""
+WINDOW_BYTES: Final = 1024 * 1024
+"""The same in bytes."""
+
+# --- client protocol ----------------------------------------------------------------------------------------------
+FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A request frame: a 10 MiB prompt, each byte of it escaped as six, and the rest."""
+PROMPT_BYTES_MAX: Final = 10 * 1024 * 1024
+"""Text of one message in UTF-8: the real CLI accepts 10 MB."""
+CONNECTIONS_MAX: Final = 500
+"""Clients of one daemon (PS-9)."""
+CLIENTS_PER_SESSION_MAX: Final = 100
+"""Clients attached to one session (PS-9)."""
+HELLO_WAIT_S: Final = 10.0
+"""A connection that says nothing this long is closed."""
+NAME_CHARS_MAX: Final = 200
+"""Names of sessions and clients."""
+PATH_CHARS_MAX: Final = 4_096
+"""PATH_MAX of Linux."""
+ENV_CHARS_MAX: Final = 32_768
+"""PATH and VIRTUAL_ENV of the client."""
+RULES_MAX: Final = 100
+"""Permission rules given to one session."""
+RULE_CHARS_MAX: Final = 1_000
+"""One permission rule."""
+ANSWER_CHARS_MAX: Final = 100_000
+"""A denial's message, and the JSON of an edited input."""
+LIST_MAX: Final = 1_000
+"""Sessions or questions in one reply."""
+PAGE_EVENTS_MAX: Final = 500
+"""Events read from the database at a time."""
+CLOSE_WAIT_S: Final = 2.0
+"""How long a stopping server waits for its clients to take the goodbye."""
+MESSAGES_WAITING_MAX: Final = 100
+"""Messages of one session that wait for their turn."""
+MESSAGE_KEY_DAYS: Final = 30
+"""How long an idempotency key is remembered at least."""
+
+# --- processes ----------------------------------------------------------------------------------------------------
+READY_WAIT_S: Final = 120.0
+"""From spawn to the answer to `initialize`: 0.4 s when idle, 6.5 s with ten starts at once on two cores."""
+STARTS_AT_ONCE: Final = 3
+"""Concurrent starts of claude: each costs one CPU second."""
+STOP_GRACE_S: Final = 5.0
+"""Between SIGTERM and SIGKILL of the process tree (PS-4)."""
+INTERRUPT_GRACE_S: Final = 10.0
+"""Between an interrupt and SIGTERM (PS-4)."""
+BACKOFF_FIRST_S: Final = 0.5
+"""First delay after a crash (PS-2)."""
+BACKOFF_MAX_S: Final = 30.0
+"""Longest delay after a crash (PS-2)."""
+CRASHES_MAX: Final = 5
+"""Crashes within `CRASH_WINDOW_S` that stop the restarts (PS-3)."""
+CRASH_WINDOW_S: Final = 60.0
+"""See `CRASHES_MAX`."""
+VERSION_WAIT_S: Final = 30.0
+"""`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
+KEEPER_START_WAIT_S: Final = 30.0
+"""From starting a keeper to its report."""
+KEEPER_CONNECT_WAIT_S: Final = 5.0
+"""For a living keeper's socket to accept and greet."""
+KEEPER_BEAT_WAIT_S: Final = 20.0
+"""Four missed beats of a keeper (5 s each): it is reported as silent."""
+LOCK_WAIT_S: Final = 10.0
+"""For the kernel to free a session's lock after its last holder was ended."""
+STDERR_LINES_SHOWN: Final = 10
+"""Last lines of stderr shown with a crash."""
+WRITES_PENDING_MAX: Final = 64
+"""Lines handed to a keeper and not yet confirmed."""
+
+# --- permissions --------------------------------------------------------------------------------------------------
+PERMISSION_TTL_S: Final = 7 * 86_400.0
+"""A question lives a week (PM-2)."""
+PERMISSION_TTL_HEADLESS_S: Final = 60.0
+"""Without a person at a terminal (PM-2)."""
+PERMISSION_TTL_RANGE_S: Final = (1.0, 30 * 86_400.0)
+"""What a session may ask for instead."""
+PERMISSIONS_OPEN_MAX: Final = 100
+"""Open questions of one session; beyond it a question is denied with a message that says so."""
+
+# --- store --------------------------------------------------------------------------------------------------------
+WRITE_QUEUE_MAX: Final = 4_096
+"""Transactions waiting for the writer thread."""
+BATCH_TRANSACTIONS_MAX: Final = 512
+"""Transactions joined in one commit."""
+BUSY_TIMEOUT_MS: Final = 5_000
+"""SQLite's own wait for another process's lock (SQ-1)."""
+BUSY_TRIES: Final = 5
+"""Attempts at one commit while another process holds the lock, each with SQLite's own wait (SQ-1)."""
+BUSY_WAIT_S: Final = 30.0
+"""All attempts together: 5 x 5 s and the pauses between them."""
+BUSY_PAUSE_FIRST_S: Final = 0.1
+"""First pause between them; they double, with jitter."""
+BUSY_PAUSE_MAX_S: Final = 1.0
+"""Longest of these pauses."""
+READERS: Final = 2
+"""Reader connections, one thread each."""
+QUICK_CHECK_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A database up to this size is checked before it is opened: 0.9 s per GB, so 60 ms."""
+INTAKE_SEGMENT_BYTES: Final = 16 * 1024 * 1024
+"""An intake segment that has reached this is followed by the next; only the newest is read at a start, in 20 ms."""
+
+# --- daemon and clients ---------------------------------------------------------------------------------------------
+DAEMON_READY_WAIT_S: Final = 30.0
+"""From starting the daemon to its first answer; 0.3 s normally, plus adoption."""
+RECONNECT_FIRST_S: Final = 0.05
+"""First delay of a client's reconnection; the daemon restarts within a second."""
+RECONNECT_MAX_S: Final = 5.0
+"""Longest delay of a client's reconnection."""
+RECONNECT_TRIES: Final = 60
+"""Attempts before a client says that it cannot connect: about 4 minutes."""
+REQUEST_WAIT_S: Final = 60.0
+"""A reply to one request."""
+LOG_BYTES_MAX: Final = 16 * 1024 * 1024
+"""One log file; the previous one is kept as `.1`."""
+LOG_FIELD_CHARS: Final = 2_000
+"""One value in a log line."""
+SHUTDOWN_WAIT_S: Final = 20.0
+"""A graceful stop of the daemon."""
+SOCKET_PATH_BYTES_MAX: Final = 100
+"""sun_path holds 104 bytes on macOS and 108 on Linux, with the closing zero."""

@@ -1,0 +1,116 @@
+"""What the database keeps: one struct per table, its fields are the columns; and the unit in which it is written.
+
+`core` decides with these very values, so what is in memory and what is stored cannot differ in shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId
+from betcode.model.states import Delivery, MessageState, PermissionState
+
+
+class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the creator of a session chose; unchanged for its whole life."""
+
+    model: str = ""
+    allow: tuple[str, ...] = ()
+    """Permission rules in Claude Code's syntax, handed to the CLI at each start."""
+    permission_ttl_s: float = 0.0
+    """Seconds until silence is a denial; 0 means the default."""
+    path: str = ""
+    """PATH of the client that created the session."""
+    virtual_env: str = ""
+    """VIRTUAL_ENV of that client."""
+    max_turns: int = 0
+    claude_config_dir: str = ""
+    """CLAUDE_CONFIG_DIR of the session: which account and settings claude uses; empty for the daemon's own."""
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """A user message. `run` is the process it was handed to, 0 before that."""
+
+    id: MessageId
+    session: SessionId
+    text: str
+    client: str
+    state: MessageState
+    accepted_at: str
+    reason: str = ""
+    run: int = 0
+    steer: bool = False
+
+
+class Permission(Struct, frozen=True, kw_only=True):
+    """A permission question and what became of it. Times are Unix seconds; `remaining_s` counts down (PM-2)."""
+
+    id: PermissionId
+    session: SessionId
+    run: int
+    request_id: str
+    tool: str
+    input: dict[str, Any]
+    state: PermissionState
+    asked_at_unix_s: float
+    deadline_unix_s: float
+    tool_use_id: str = ""
+    description: str = ""
+    agent_id: str = ""
+    reason: str = ""
+    delivery: Delivery = Delivery.NONE
+    by: str = ""
+    message: str = ""
+    updated_input: dict[str, Any] | None = None
+    for_session: bool = False
+    interrupt: bool = False
+    settled_at: str = ""
+
+
+class SessionRow(Struct, frozen=True, kw_only=True):
+    """A session as stored. (`run`, `offset`) is how far claude's output has become events, in one transaction with them."""
+
+    id: SessionId
+    claude_session_id: ClaudeSessionId
+    directory: str
+    name: str
+    created_at: str
+    options: Options
+    state: str
+    reason: str
+    epoch: int
+    seq: int
+    run: int
+    offset: int
+    checkpoint: int
+    """Offset from which the run must be read again to know the text of blocks that are still open."""
+    life: dict[str, Any]
+    """The rest of the core's state (`core.session.Life`), as JSON."""
+
+
+class EventRow(Struct, frozen=True):
+    """One durable event as stored and sent: `body` is its whole JSON object."""
+
+    session: SessionId
+    epoch: int
+    seq: int
+    kind: str
+    time: str
+    body: bytes
+
+
+class Transaction(Struct, frozen=True):
+    """All or nothing: a session's row with the events and rows that belong to it.
+
+    `creates`: the session must not exist yet. `messages` and `permissions` replace what is stored under their ids, in
+    order; a message's id, session and text never change, so an id that is stored with others of them is
+    `message.key_conflict`.
+    """
+
+    session: SessionRow
+    events: tuple[EventRow, ...] = ()
+    messages: tuple[Message, ...] = ()
+    permissions: tuple[Permission, ...] = ()
+    creates: bool = False
