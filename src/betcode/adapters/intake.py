@@ -13,6 +13,7 @@ One thread uses a log at a time; the lock of the data directory keeps other proc
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -116,7 +117,6 @@ class IntakeLog:
         self._fd: int | None = None
         self._number = 0
         self._end = 0
-        self._before: int | None = None
         self.problems: tuple[Problem, ...] = ()
         if not directory.is_dir():
             directory.mkdir(mode=0o700)
@@ -127,8 +127,11 @@ class IntakeLog:
             self._number = numbers[-1]
             self._go_on(_path(directory, self._number))
 
-    def append(self, payloads: list[bytes]) -> None:
-        """Write records and return when they are durable. On OSError none of them counts."""
+    def append(self, payloads: list[bytes]) -> int:
+        """Write records and return when they are durable. On OSError none of them counts.
+
+        The number returned is for `undo`.
+        """
         if self._fd is None or self._end >= self._segment_bytes:
             self._begin_segment()
         assert self._fd is not None
@@ -144,14 +147,14 @@ class IntakeLog:
             self._cut()
             self._leave_segment()  # after a failed sync the system may have dropped pages and call the next one good
             raise
-        self._before = self._end
+        before = self._end
         self._end += len(block)
+        return before
 
-    def undo(self) -> None:
-        """Take back the last append, because its transactions were not committed. Best effort, see rule 2."""
-        if self._before is not None and self._fd is not None:
-            self._end = self._before
-            self._before = None
+    def undo(self, before: int) -> None:
+        """Take back the newest append, because its transactions were not committed. Best effort, see rule 2."""
+        if self._fd is not None:
+            self._end = before
             self._cut()
 
     def close(self) -> None:
@@ -164,6 +167,8 @@ class IntakeLog:
         offset = self._end
         while block:
             taken = self._files.pwrite(fd, block, offset)
+            if taken <= 0:
+                raise OSError(errno.ENOSPC, "the system took no bytes")  # the only known cause of a write of nothing
             offset += taken
             block = block[taken:]
 
@@ -179,14 +184,12 @@ class IntakeLog:
         if self._fd is None:
             return
         self.close()
-        self._before = None
         if self._end == 0:  # without a record in it: a disk that stays broken must not fill the directory with these
             with contextlib.suppress(OSError):
                 _path(self._directory, self._number).unlink()
 
     def _begin_segment(self) -> None:
         self.close()
-        self._before = None
         self._number += 1
         self._end = 0
         path = _path(self._directory, self._number)
@@ -224,7 +227,9 @@ def read_all(directory: Path, problems: list[Problem]) -> Iterator[Record]:
                         yield _decode(payload)
                     except (msgspec.DecodeError, UnicodeDecodeError) as error:
                         lost = _HEADER.size + len(payload)
-                        problems.append(Problem(number, offset, lost, False, f"a whole record, not understood: {error}"))
+                        problems.append(
+                            Problem(number, offset, lost, False, f"a whole record, not understood: {error}")
+                        )
         except OSError as error:
             problems.append(Problem(number, 0, 0, False, f"the segment cannot be read: {error}"))
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from betcode import __version__
 from betcode.cli.invocation import Invocation
 from betcode.cli.output import fail, wants_json
 from betcode.model.errors import BetcodeError, Exit
@@ -58,7 +59,7 @@ class Verbs(click.Group):
 @click.option("--data-dir", metavar="DIR", help="Where sessions are stored. [env: BETCODE_DATA_DIR]")
 @click.option("--runtime-dir", metavar="DIR", help="Where the daemon's socket is. [env: BETCODE_RUNTIME_DIR]")
 @click.option("--claude", metavar="FILE", help="The claude to use, for a daemon started by this. [env: BETCODE_CLAUDE]")
-@click.version_option(package_name="betcode", message="%(prog)s %(version)s")
+@click.version_option(version=__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(
     ctx: click.Context,

@@ -184,14 +184,15 @@ def shown(value: object) -> str:
 
 
 def nearest(key: str) -> str | None:
-    """The known key that somebody may have meant."""
+    """The known key that somebody may have meant; the section where a misspelt section is meant."""
     import difflib  # noqa: PLC0415  only for a mistake; the start of every command would pay for it
 
     known = list(settings())
     name = key.rpartition(".")[2]
     if same_name := [k for k in known if k.rpartition(".")[2] == name]:
         return same_name[0]
-    if close := difflib.get_close_matches(key, known, n=1, cutoff=0.7):
+    sections = [] if "." in key else list(dict.fromkeys(k.partition(".")[0] for k in known))
+    if close := difflib.get_close_matches(key, known + sections, n=1, cutoff=0.7):
         return close[0]
     by_name = {k.rpartition(".")[2]: k for k in known}
     close = difflib.get_close_matches(name, by_name, n=1, cutoff=0.7)

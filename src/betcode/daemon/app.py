@@ -67,6 +67,9 @@ def run_daemon(paths: Paths, config: Config, *, report_fd: int | None = None, fo
     except BetcodeError as error:
         report.failed(error)
         raise
+    except Exception as error:
+        report.failed(BetcodeError("internal", repr(error), hint="Report this with the daemon's log."))
+        raise
     return 0
 
 
@@ -90,7 +93,9 @@ class _App:
         claude = ClaudeBinary(self.config.agent.claude)
         await self._check_claude(claude)
         metrics = Metrics()
-        store = await SqliteStore.open(self.paths.database, observe=metrics.stored, failed=metrics.store_failed)
+        store = await SqliteStore.open(
+            self.paths.database, rng=Random(), observe=metrics.stored, failed=metrics.store_failed
+        )
         try:
             launcher = KeeperLauncher(
                 self.paths.sessions,

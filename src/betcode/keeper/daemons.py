@@ -174,7 +174,7 @@ class Daemons:
         self._flush(connection)
 
     def _on_frame(self, connection: Connection, kind: int, payload: bytes) -> None:
-        if connection.refused:
+        if connection.refused or connection.dead:
             return  # displaced, or broken, by an earlier frame of the same chunk
         if kind == Kind.ATTACH:
             self._on_attach(connection, json_payload(payload))

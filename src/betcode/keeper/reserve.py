@@ -29,6 +29,8 @@ class Reserve:
                 self._held = True
             finally:
                 os.close(fd)
+        if not self._held:
+            self.give_up()  # what was allocated of it is needed elsewhere
 
     def give_up(self) -> bool:
         """Free the space; True if there was any. Anyone on the disk may take it, so use it at once."""

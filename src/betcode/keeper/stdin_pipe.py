@@ -50,7 +50,7 @@ class StdinPipe:
         return self._book.pending
 
     def ask(self, asker: int, line_id: str, line: bytes) -> None:
-        """A daemon asks for this line (with its newline)."""
+        """A daemon asks for this line (with its newline); the Ack comes through `reply`, now or later."""
         effects = self._book.ask(line_id, line, asker=asker, out_offset=self._out_end())
         if not any(isinstance(effect, Reply) for effect in effects):
             self._lines.setdefault(line_id, line)

@@ -59,7 +59,13 @@ _OTHER = _Kind("other", "the database failed", _DEFECT_HINT)
 
 DAMAGE = frozenset({"corrupt", "notadb"})
 """Error types after which nothing more is written: SQLite itself would go on, into a damaged file."""
-ERROR_TYPES = frozenset(kind.error_type for _, kind in _KINDS) | {"other", "defect", "intake_full", "intake_io", "closed"}
+ERROR_TYPES = frozenset(kind.error_type for _, kind in _KINDS) | {
+    "other",
+    "defect",
+    "intake_full",
+    "intake_io",
+    "closed",
+}
 """Every label that `StoreError.error_type` can have."""
 
 

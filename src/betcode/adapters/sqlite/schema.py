@@ -141,7 +141,8 @@ def _refuse_foreign(connection: apsw.Connection, newest: int) -> None:
         raise BetcodeError(
             "store.newer",
             f"the database has schema {version}; this program knows schemas up to {newest}",
-            hint=f"Install the newer BetCode again; it needs to know schema {needed or version} at least. Nothing was changed.",
+            hint="Install the newer BetCode again. Nothing was changed."
+            f" (A program that knows schema {needed or version} could open it.)",
         )
     if version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get:
         raise StoreError(

@@ -188,7 +188,7 @@ SELECT id, session, run, request_id, tool, input, state, asked_at_unix_s, deadli
     agent_id, reason, delivery, "by", message, updated_input, for_session, interrupt, settled_at FROM permissions"""
 _SELECT_EVENTS = """
 SELECT seq, kind, time, crc, body FROM events WHERE session = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT ?"""
-_OPEN_MESSAGES = f"{_SELECT_MESSAGE} WHERE session = ? AND {MESSAGE_IS_OPEN} ORDER BY position"  # noqa: S608 - constants
+_OPEN_MESSAGES = f"{_SELECT_MESSAGE} WHERE session = ? AND {MESSAGE_IS_OPEN} ORDER BY position"
 _OPEN_PERMISSIONS = f"{_SELECT_PERMISSION} WHERE session = ? AND {PERMISSION_IS_OPEN} ORDER BY position"
 
 
@@ -231,14 +231,13 @@ def events(connection: apsw.Connection, session: SessionId, *, epoch: int, after
     Raises:
         StoreError: `corrupt`; a stored body is not what was written, which SQLite itself cannot see.
     """
-    found = []
-    for seq, kind, time, crc, body in connection.execute(_SELECT_EVENTS, (session, epoch, after, limit)).fetchall():
+    rows: list[Any] = connection.execute(_SELECT_EVENTS, (session, epoch, after, limit)).fetchall()
+    for seq, _, _, crc, body in rows:
         if crc32(body) != crc:
             raise StoreError(
                 f"event {epoch}.{seq} of session {session} is damaged", hint=RESCUE_HINT, error_type="corrupt"
             )
-        found.append(EventRow(session, epoch, seq, kind, time, body))
-    return found
+    return [EventRow(session, epoch, seq, kind, time, body) for seq, kind, time, _, body in rows]
 
 
 def _session(row: tuple[Any, ...]) -> SessionRow:

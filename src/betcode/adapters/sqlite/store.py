@@ -1,0 +1,190 @@
+"""The store: one file, one writer thread, a few readers, and the intake log beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from pathlib import Path
+from random import Random
+
+import apsw
+
+from betcode.adapters.intake import DiskFiles, IntakeLog, Problem
+from betcode.adapters.sqlite import statements
+from betcode.adapters.sqlite.committer import Committer
+from betcode.adapters.sqlite.connection import Connect, open_reader, open_writer, plain_connect, quick_check
+from betcode.adapters.sqlite.errors import StoreError, translate
+from betcode.adapters.sqlite.health import Failed, Health, Observe, observe_nothing, report_nothing
+from betcode.adapters.sqlite.readers import Readers
+from betcode.adapters.sqlite.schema import migrate
+from betcode.adapters.sqlite.writer import Writer
+from betcode.model import limits
+from betcode.model.ids import MessageId, PermissionId, SessionId
+from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
+
+
+class SqliteStore:
+    """Fulfils `engine.ports.Store`. Made by `open`; used by the tasks of one event loop."""
+
+    def __init__(self, parts: _Parts, *, observe: Observe) -> None:
+        """Use `open`."""
+        self._parts = parts
+        self._observe = observe
+        self._health = parts.health
+        self._readers = Readers(parts.readers, health=parts.health, observe=observe)
+        self._hurry = threading.Event()
+        committer = Committer(
+            parts.connection,
+            parts.log,
+            health=parts.health,
+            pause=self._hurry.wait,
+            rng=parts.rng,
+            observe=observe,
+        )
+        self._writer = Writer(committer)
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        rng: Random,
+        observe: Observe = observe_nothing,
+        failed: Failed = report_nothing,
+        connect: Connect = plain_connect,
+        files: DiskFiles | None = None,
+    ) -> SqliteStore:
+        """Open or create the database at `path` and the intake log in the folder `intake` next to it.
+
+        Args:
+            path: the database; its directory exists and belongs to this process alone.
+            rng: jitter of retries.
+            observe: told how long each operation took, in the store's threads: `commit` (a whole group), and the
+                reading functions by name.
+            failed: told the `error_type` of each failure, in the store's threads.
+            connect: opens connections; for tests.
+            files: the file operations of the intake log; for tests.
+
+        Raises:
+            BetcodeError: `store.newer`.
+            StoreError: it cannot be opened, or it is damaged.
+        """
+        parts = await asyncio.to_thread(_open, path, Health(failed), rng, connect, files)
+        return cls(parts, observe=observe)
+
+    @property
+    def state(self) -> str:
+        """`ok`; `degraded` (commits fail now); `damaged` (until it is opened again); `stopped` (a defect); `closed`."""
+        if self._closed:
+            return "closed"
+        return self._health.state if self._writer.alive else "stopped"
+
+    @property
+    def intake_problems(self) -> tuple[Problem, ...]:
+        """What opening the intake log found damaged."""
+        return self._parts.log.problems
+
+    async def close(self) -> None:
+        """Finish what was handed in, bring the log into the database file, close. Later calls are refused."""
+        if self._closed:
+            return
+        self._closed = True
+        self._hurry.set()
+        await self._writer.close()
+        await asyncio.to_thread(self._shut)
+
+    def _shut(self) -> None:
+        self._readers.close()
+        try:
+            self._parts.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:  # everything is in the write-ahead log, which the next start reads
+            self._health.saw(translate(error))
+        self._parts.close()
+
+    # --- the protocol -------------------------------------------------------------------------------------------
+
+    async def commit(self, transaction: Transaction) -> None:
+        """Return when it is durable; see `Writer.write`."""
+        await self._writer.write(transaction)
+
+    async def sessions(self) -> list[SessionRow]:
+        """All sessions, oldest first."""
+        return await self._readers.run("sessions", statements.sessions)
+
+    async def session(self, session: SessionId) -> SessionRow | None:
+        """One session."""
+        return await self._readers.run("session", lambda c: statements.session(c, session))
+
+    async def open_messages(self, session: SessionId) -> list[Message]:
+        """Messages without an outcome, in the order of their acceptance."""
+        return await self._readers.run("open_messages", lambda c: statements.open_messages(c, session))
+
+    async def open_permissions(self, session: SessionId) -> list[Permission]:
+        """Questions that are pending or settled and still being delivered, oldest first."""
+        return await self._readers.run("open_permissions", lambda c: statements.open_permissions(c, session))
+
+    async def message(self, message: MessageId) -> Message | None:
+        """One message of any session."""
+        return await self._readers.run("message", lambda c: statements.message(c, message))
+
+    async def permission(self, permission: PermissionId) -> Permission | None:
+        """One question of any session."""
+        return await self._readers.run("permission", lambda c: statements.permission(c, permission))
+
+    async def events(self, session: SessionId, epoch: int, after: int, limit: int) -> list[EventRow]:
+        """Events of one epoch with seq > after, in order, at most `limit`."""
+        return await self._readers.run(
+            "events", lambda c: statements.events(c, session, epoch=epoch, after=after, limit=limit)
+        )
+
+
+class _Parts:
+    """What is open, so that it can be closed again wherever opening fails."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        readers: list[apsw.Connection],
+        log: IntakeLog,
+        *,
+        health: Health,
+        rng: Random,
+    ) -> None:
+        self.connection = connection
+        self.readers = readers
+        self.log = log
+        self.health = health
+        self.rng = rng
+
+    def close(self) -> None:
+        """Close the writing connection and the intake log; `Readers` closes the others."""
+        self.log.close()
+        self.connection.close()
+
+
+def _open(path: Path, health: Health, rng: Random, connect: Connect, files: DiskFiles | None) -> _Parts:
+    """Open everything or nothing. Raises as `SqliteStore.open` does."""
+    with contextlib.ExitStack() as undo:
+        try:
+            connection = open_writer(path, connect)
+            undo.callback(connection.close)
+            if path.stat().st_size <= limits.QUICK_CHECK_BYTES_MAX:
+                quick_check(connection)
+            migrate(connection)
+            readers = []
+            for _ in range(limits.READERS):
+                reader = open_reader(path, connect)
+                undo.callback(reader.close)
+                readers.append(reader)
+            log = IntakeLog(path.parent / "intake", files=files)
+        except (apsw.Error, OSError) as error:
+            failed = translate(error)
+            health.saw(failed)
+            raise failed from error
+        except StoreError as error:
+            health.saw(error)
+            raise
+        undo.pop_all()
+    return _Parts(connection, readers, log, health=health, rng=rng)

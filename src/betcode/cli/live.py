@@ -1,0 +1,107 @@
+"""Shows a session while it goes on: the answer as it is written, everything else in lines.
+
+A line that is being streamed is closed before anything else is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from betcode.cli import lines
+from betcode.cli.output import remark, say, write
+from betcode.client.session_view import Dropped, Durable, Increment, Reset
+from betcode.client.stream import Attached
+
+QUIET_KINDS = frozenset({"user_message", "assistant", "tool_result", "turn_started", "turn_ended", "note", "unknown"})
+"""Kinds that `run` does not tell: its user sent the message, and wants the answer."""
+TOLD_STATES = frozenset({"BACKING_OFF", "WAITING_API", "PARKED", "CRASHED", "CLOSED"})
+"""States of a session that `run` tells: they explain why nothing happens."""
+
+
+def brief_lines(event: dict[str, Any]) -> list[str]:
+    """What `run` tells of an event beside the answer: what needs attention, and tool calls in one line."""
+    kind = event["kind"]
+    if kind in QUIET_KINDS or (kind == "status" and event["state"] not in TOLD_STATES):
+        return []
+    return lines.event_lines(event)
+
+
+class Live:
+    """Feed it the news of a stream."""
+
+    def __init__(
+        self, *, streams: bool, tell: Callable[[str], None] = remark, describe: Callable[[dict[str, Any]], list[str]]
+    ) -> None:
+        """Prepare to print.
+
+        Args:
+            streams: print an answer while it is written; otherwise each block when it is whole.
+            tell: prints a line that is no answer.
+            describe: makes lines of an event that is no answer.
+        """
+        self._streams = streams
+        self._tell = tell
+        self._describe = describe
+        self._block = ""
+        self._text = ""
+
+    def take(self, item: object) -> None:
+        """Show one news."""
+        match item:
+            case Increment(scope="", part="text") if self._streams:
+                self._increment(item)
+            case Dropped() if item.block == self._block:
+                self.close_line()
+                self.note("[claude begins this answer again]")
+            case Durable():
+                self._durable(item.event)
+            case Reset():
+                self.note(f"! {item.why}; what follows is the session from its beginning")
+            case Attached(again=True):
+                self.note("-- connected again")
+            case _:
+                pass
+
+    def note(self, text: str) -> None:
+        """Print a line between the answers."""
+        self.close_line()
+        self._tell(text)
+
+    def close_line(self) -> None:
+        """End a line that is being streamed."""
+        if self._text and not self._text.endswith("\n"):
+            write("\n")
+        self._block, self._text = "", ""
+
+    def _increment(self, item: Increment) -> None:
+        if item.block != self._block:
+            self.close_line()
+            self._block = item.block
+        if item.offset == len(self._text):
+            self._text += item.text
+            write(item.text)
+            return
+        text = self._text[: item.offset] + item.text
+        self.note("[claude wrote this anew]")
+        self._block, self._text = item.block, text
+        write(text)
+
+    def _durable(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "assistant" and not event.get("scope") and event["part"] == "text":
+            self._answer(event)
+            return
+        for line in self._describe(event):
+            self.note(line)
+
+    def _answer(self, event: dict[str, Any]) -> None:
+        text = event["text"]
+        if event["block"] == self._block and text.startswith(self._text):
+            write(text[len(self._text) :])
+            self._text = text
+            self.close_line()
+        else:
+            self.close_line()
+            say(text.removesuffix("\n"))
+        if event.get("interrupted"):
+            self.note("[interrupted]")
