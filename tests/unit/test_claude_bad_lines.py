@@ -118,11 +118,11 @@ def test_nesting_has_a_fixed_bound() -> None:
     ],
 )
 def test_half_surrogate_pairs_are_replaced(escaped: str, text: str) -> None:
-    delta = '{"type":"text_delta","text":"%s"}' % escaped
-    event = '{"type":"content_block_delta","index":0,"delta":%s}' % delta
-    assert read_line(b'{"type":"stream_event","event":%s}' % event.encode()) == [Delta("", 0, "text", text)]
-    call = '{"type":"tool_use","id":"t","name":"n","input":{"%s":["%s"]}}' % (escaped, escaped)
-    answer = b'{"type":"assistant","message":{"id":"m","content":[%s]}}' % call.encode()
+    raw = escaped.encode()
+    event = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%s"}}' % raw
+    assert read_line(b'{"type":"stream_event","event":%s}' % event) == [Delta("", 0, "text", text)]
+    call = b'{"type":"tool_use","id":"t","name":"n","input":{"%s":["%s"]}}' % (raw, raw)
+    answer = b'{"type":"assistant","message":{"id":"m","content":[%s]}}' % call
     assert read_line(answer) == [ToolCall("", "m", "t", "n", {text: [text]})]
 
 

@@ -80,7 +80,7 @@ def test_an_enormous_number_is_out_of_range_and_nothing_worse(tmp_path: Path, us
 
 @pytest.mark.req("CF-1", "SE-4")
 def test_what_a_file_holds_cannot_act_on_the_terminal_and_is_not_quoted_at_length(tmp_path: Path, user: Path) -> None:
-    evil = "\u001b[2J\u202e" + "x" * 10_000
+    evil = "\u001b[2J\u202e\x7f" + "x" * 10_000
     user.write_text(json.dumps({"daemon": {"log_level": evil}}))
     text = str(refusal(tmp_path))
     assert text.isascii()

@@ -178,8 +178,8 @@ def test_the_bounds_of_each_number_are_allowed_and_what_is_beyond_is_not(setup: 
         assert value_of(setup.load(env={setting.variable: str(value)}).config, setting.key) == value
     assert meta.ge <= setting.default <= meta.le  # type: ignore[operator]
     wrong: list[object] = [meta.ge - 1, meta.le + 1, "many", True, None, []]
-    for value in wrong:
-        setup.write(setup.user, {setting.section: {setting.name: value}})
+    for bad in wrong:
+        setup.write(setup.user, {setting.section: {setting.name: bad}})
         assert setting.key in str(setup.refusal())
 
 

@@ -1,1 +1,1 @@
-"""The world: database, keepers, sockets, clocks, logs. Each adapter turns foreign errors into BetcodeError at its edge."""
+"""The world: database, keepers, sockets, clocks, logs. Each turns foreign errors into BetcodeError at its edge."""

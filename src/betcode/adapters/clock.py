@@ -15,4 +15,4 @@ class SystemClock:
     def now(self) -> Instant:
         """The time of this call."""
         steady_s = time.clock_gettime(_steady) if _steady is not None else time.monotonic()
-        return Instant(time.time(), steady_s)  # noqa: TID251 - the one place that reads the wall clock
+        return Instant(time.time(), steady_s)

@@ -187,7 +187,8 @@ class KeeperLink:
 
     async def _connect(self) -> bool:
         try:
-            reader, writer = await asyncio.open_unix_connection(str(self._files.socket()), limit=limits.JOURNAL_READ_BYTES)
+            path = str(self._files.socket())
+            reader, writer = await asyncio.open_unix_connection(path, limit=limits.JOURNAL_READ_BYTES)
         except OSError:
             return False
         self._frames = protocol.FrameReader()
@@ -228,9 +229,7 @@ class KeeperLink:
     async def _read_disk(self) -> None:
         await self.close()
         try:
-            data = await asyncio.to_thread(
-                self._files.read, self._run, self._position, limits.JOURNAL_READ_BYTES
-            )
+            data = await asyncio.to_thread(self._files.read, self._run, self._position, limits.JOURNAL_READ_BYTES)
         except JournalGap as gap:
             end = gap.resume_at if gap.resume_at is not None else self._files.end(self._run)
             cause = "the machine lost a part of the journal, or a file of it was removed"
@@ -259,4 +258,5 @@ class KeeperLink:
 
 
 def pid_of(value: object) -> int | None:
+    """A pid from a JSON object; None if there is none."""
     return value if isinstance(value, int) else None

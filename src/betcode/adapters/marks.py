@@ -8,25 +8,16 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from betcode.model.errors import BetcodeError
+from betcode.model.ids import SessionId
+from betcode.model.rows import Mark
 
 _NAME: Final = "mark"
 _BYTES_MAX: Final = 200
 """Four numbers of 20 digits and a checksum are 100."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The newest committed event, and the position in claude's output up to which it has become events."""
-
-    epoch: int
-    seq: int
-    run: int
-    offset: int
 
 
 def write_mark(directory: Path, *, epoch: int, seq: int, run: int, offset: int) -> None:
@@ -55,8 +46,26 @@ def read_mark(directory: Path) -> Mark | None:
         return None
     numbers, _, crc = content.decode("ascii", "replace").rstrip("\n").rpartition(" ")
     fields = numbers.split(" ")
-    if len(fields) != len(Mark.__slots__) or crc != f"{zlib.crc32(numbers.encode()):08x}":
+    if len(fields) != len(Mark.__struct_fields__) or crc != f"{zlib.crc32(numbers.encode()):08x}":
         return None
     if not all(field.isdecimal() for field in fields):
         return None
     return Mark(*(int(field) for field in fields))
+
+
+class SessionMarks:
+    """The marks of all sessions of a data directory (`engine.ports.Marks`)."""
+
+    def __init__(self, sessions: Path) -> None:
+        """`sessions`: DATA/sessions."""
+        self._sessions = sessions
+
+    def write(self, session: SessionId, mark: Mark) -> None:
+        """Replace the session's mark; a session that never ran has no directory and needs none."""
+        directory = self._sessions / session
+        if directory.is_dir():
+            write_mark(directory, epoch=mark.epoch, seq=mark.seq, run=mark.run, offset=mark.offset)
+
+    def read(self, session: SessionId) -> Mark | None:
+        """The session's mark, if there is a whole one."""
+        return read_mark(self._sessions / session)

@@ -7,7 +7,21 @@ import re
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _KNOWN_TOOLS = frozenset(
-    "Bash Edit Write Read Glob Grep Task WebFetch WebSearch NotebookEdit AskUserQuestion ExitPlanMode Skill".split()
+    [
+        "Bash",
+        "Edit",
+        "Write",
+        "Read",
+        "Glob",
+        "Grep",
+        "Task",
+        "WebFetch",
+        "WebSearch",
+        "NotebookEdit",
+        "AskUserQuestion",
+        "ExitPlanMode",
+        "Skill",
+    ]
 )
 _EXIT_CODE = re.compile(r"-?\d{1,3}\Z")
 

@@ -90,7 +90,7 @@ class LocalServer:
                 hint="Check the runtime directory, or choose another one: --runtime-dir or BETCODE_RUNTIME_DIR.",
             ) from error
         found = self._path.stat()
-        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o600:  # noqa: PLR2004 - the mode SE-1 names
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o600:
             raise BetcodeError(
                 "config.insecure",
                 f"the socket {str(self._path)!r} is open to other users",

@@ -13,7 +13,4 @@ def has_transcript(env: Mapping[str, str], claude_session_id: str) -> bool:
     started anew. An empty file cannot be resumed either.
     """
     home = env.get("CLAUDE_CONFIG_DIR") or f"{env.get('HOME', '')}/.claude"
-    for found in Path(home, "projects").glob(f"*/{claude_session_id}.jsonl"):
-        if found.stat().st_size > 0:
-            return True
-    return False
+    return any(found.stat().st_size > 0 for found in Path(home, "projects").glob(f"*/{claude_session_id}.jsonl"))

@@ -53,7 +53,9 @@ async def follow(following: Following, *, timeout_s: float | None) -> None:
     timer = loop.call_later(timeout_s, stop, TIMEOUT) if timeout_s is not None else None
     loop.add_signal_handler(signal.SIGINT, stop, INTERRUPT)
     try:
-        async with _running(following.questions.serve(), "questions"), _running(_show(following), "events") as events:
+        async with contextlib.AsyncExitStack() as tasks:
+            await tasks.enter_async_context(_running(following.questions.serve(), "questions"))
+            events = await tasks.enter_async_context(_running(_show(following), "events"))
             why = ""
             while not events.done():
                 told = await _first(events, stops)
@@ -63,7 +65,8 @@ async def follow(following: Following, *, timeout_s: float | None) -> None:
                     raise _stopped(why, following.session)
                 why = told
                 loop.call_later(limits.INTERRUPT_GRACE_S, stop, LEAVE)
-                await _halt(following, why)
+                # Beside the rest: a second ctrl-c must not wait for a daemon that does not answer.
+                await tasks.enter_async_context(_running(_halt(following, why), "halt"))
             events.result()
             if why and following.task.state != MessageState.COMPLETED:
                 raise _stopped(why, following.session)
@@ -118,11 +121,11 @@ async def _first(events: asyncio.Task[None], stops: asyncio.Queue[str]) -> str:
 def _stopped(why: str, session: str) -> BetcodeError:
     if why == TIMEOUT:
         return BetcodeError(
-            "run.timeout", "the time given with --timeout is over", hint=f"Go on with: betcode run --resume {session} ..."
+            "run.timeout",
+            "the time given with --timeout is over",
+            hint=f"Go on with: betcode run --resume {session} ...",
         )
-    return BetcodeError(
-        "run.interrupted", "interrupted", hint=f"Look at the session with: betcode attach {session}"
-    )
+    return BetcodeError("run.interrupted", "interrupted", hint=f"Look at the session with: betcode attach {session}")
 
 
 @contextlib.asynccontextmanager

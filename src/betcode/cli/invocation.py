@@ -39,8 +39,15 @@ class Invocation:
         argv = [sys.executable, "-P", "-m", "betcode"]
         argv += ["--config-dir", str(paths.config), "--data-dir", str(paths.data), "--runtime-dir", str(paths.runtime)]
         if self.claude:
-            argv += ["--claude", self.claude]
+            argv += ["--claude", self.claude_program()]
         return [*argv, "daemon", "run"]
+
+    def claude_program(self) -> str:
+        """--claude as the daemon can use it, which works in another directory: a path is made absolute."""
+        import os
+
+        given = self.claude or ""
+        return os.path.abspath(os.path.expanduser(given)) if "/" in given else given
 
     async def start_daemon(self) -> None:
         """Start a daemon in the background and return when it answers. Raises BetcodeError."""
@@ -61,9 +68,7 @@ class Invocation:
         from betcode.client.client import Client
         from betcode.model.frames import PROTOCOL, Hello
 
-        hello = Hello(
-            protocol=[PROTOCOL], client=self._client_name(), version=__version__, trace_id=self._trace_id()
-        )
+        hello = Hello(protocol=[PROTOCOL], client=self._client_name(), version=__version__, trace_id=self._trace_id())
         return Client(
             self.paths.socket,
             start_daemon=self.start_daemon if start else None,

@@ -34,7 +34,10 @@ def result_lines(event: dict[str, Any]) -> list[str]:
     """What a tool gave back, its first lines."""
     lines = [line for line in event["text"].split("\n") if line.strip()]
     mark = "failed: " if event.get("is_error") else ""
-    shown = [f"{inside(event)}  | {mark if number == 0 else ''}{cut(line)}" for number, line in enumerate(lines[:RESULT_LINES])]
+    shown = [
+        f"{inside(event)}  | {mark if number == 0 else ''}{cut(line)}"
+        for number, line in enumerate(lines[:RESULT_LINES])
+    ]
     if len(lines) > RESULT_LINES:
         shown.append(f"{inside(event)}  | [... {len(lines) - RESULT_LINES} more lines]")
     return shown or [f"{inside(event)}  | {mark}(nothing)"]

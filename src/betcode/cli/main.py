@@ -115,7 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(usage(error), as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         return fail(
-            BetcodeError("run.interrupted", "interrupted", hint="What a session was doing goes on; see `betcode status`."),
+            BetcodeError(
+                "run.interrupted", "interrupted", hint="What a session was doing goes on; see `betcode status`."
+            ),
             as_json=as_json,
         )
     except Exception as error:  # noqa: BLE001 - the boundary: a defect must become one clear line

@@ -78,7 +78,9 @@ class Task:
             )
         if self.state == MessageState.CANCELLED:
             return BetcodeError(
-                "run.interrupted", f"the message was cancelled: {self.reason}", hint="Send it again if it should be done."
+                "run.interrupted",
+                f"the message was cancelled: {self.reason}",
+                hint="Send it again if it should be done.",
             )
         return None
 

@@ -91,4 +91,6 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells with aligned columns; the first row is the heading. Cells are made visible and hold one line."""
     clean = [[visible(cell, keep_newlines=False) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in clean) for column in range(len(clean[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in clean)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in clean
+    )

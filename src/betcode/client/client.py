@@ -56,6 +56,8 @@ class Client:
         self._keeper: asyncio.Task[None] | None = None
         self._streams: dict[str, Stream] = {}
         self._ever = False
+        self._stopped = False
+        """The daemon said goodbye: somebody stopped it, so somebody else has to start it again."""
 
     async def __aenter__(self) -> Client:
         self._keeper = asyncio.create_task(self._keep(), name="client connection")
@@ -142,7 +144,7 @@ class Client:
                 lost: BaseException
                 try:
                     self._connection = await self._open()
-                    self._ever = True
+                    self._ever, self._stopped = True, False
                     self._patience.opened(loop.time())
                     self._announce()
                     lost = await self._held(self._connection)
@@ -164,7 +166,7 @@ class Client:
         try:
             return await Connection.open(self._path, self._hello, self._deliver)
         except NOBODY_THERE as error:
-            if self._start_daemon is None:
+            if self._start_daemon is None or self._stopped:
                 if not self._ever:
                     raise unreachable(error) from error
                 raise
@@ -188,6 +190,7 @@ class Client:
         """Seconds until the next attempt. Raises BetcodeError when there is none."""
         wait_s = self._patience.failed(now_s)
         goodbye = lost.goodbye if isinstance(lost, ConnectionLost) else None
+        self._stopped = self._stopped or goodbye is not None
         if goodbye is not None and goodbye.retry_after_s is None:
             raise BetcodeError(
                 "daemon.stopping",

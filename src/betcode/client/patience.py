@@ -34,6 +34,4 @@ class Patience:
         self._failures += 1
         if self._failures >= limits.RECONNECT_TRIES:
             return None
-        return delay_s(
-            self._failures, first_s=limits.RECONNECT_FIRST_S, max_s=limits.RECONNECT_MAX_S, rng=self._rng
-        )
+        return delay_s(self._failures, first_s=limits.RECONNECT_FIRST_S, max_s=limits.RECONNECT_MAX_S, rng=self._rng)

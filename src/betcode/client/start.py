@@ -30,9 +30,7 @@ _TAIL_BYTES = 4 * 1024
 """Looked at for the last line of stderr."""
 
 
-async def start_daemon(
-    argv: Sequence[str], *, env: Mapping[str, str], log_path: Path, socket_path: Path
-) -> None:
+async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path: Path, socket_path: Path) -> None:
     """Return when a daemon answers on `socket_path`: this one, or one that was faster.
 
     If cancelled, the daemon goes on starting.

@@ -177,7 +177,7 @@ def shown(value: object) -> str:
     """A value or key from outside: in ASCII, so that nothing in it acts on the terminal, and not too long."""
     text = value[: SHOWN_CHARS_MAX + 1] if isinstance(value, str) else value
     try:
-        line = json.dumps(text)
+        line = json.dumps(text).replace("\x7f", "\\u007f")  # the one control character that JSON leaves
     except (ValueError, RecursionError):  # deeply nested
         line = f"a {type(value).__name__}"
     return line if len(line) <= SHOWN_CHARS_MAX else line[: SHOWN_CHARS_MAX - 3] + "..."

@@ -12,7 +12,7 @@ from typing import Any
 from betcode.model.events import Event
 from betcode.model.facts import Fact
 from betcode.model.ids import MessageId, PermissionId
-from betcode.model.rows import Message
+from betcode.model.rows import Mark, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,13 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """The mark outside the database is ahead of it: the database has lost something (INV-2)."""
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Something about this session that its people must know (a gap, a keeper that is silent)."""
 
@@ -186,4 +193,5 @@ Input = (
     | Saw
     | Tick
     | Tell
+    | Behind
 )

@@ -110,9 +110,7 @@ def deadline_s(session: Session, unix_to_steady: float) -> float | None:
         unix_to_steady: steady_s minus unix_s now; the deadlines of questions are wall-clock times.
     """
     times = [t for t in (session.restart_s, session.ready_by_s) if t is not None]
-    times += [
-        p.deadline_unix_s + unix_to_steady for p in session.permissions if p.state is PermissionState.PENDING
-    ]
+    times += [p.deadline_unix_s + unix_to_steady for p in session.permissions if p.state is PermissionState.PENDING]
     return min(times, default=None)
 
 

@@ -31,9 +31,7 @@ def submit(draft: Draft, request: Submit) -> None:
             )
         return
     if session.closing or session.closed:
-        draft.refuse(
-            request.ticket, "session.closed", "the session is closed", "Start another one: betcode run PROMPT"
-        )
+        draft.refuse(request.ticket, "session.closed", "the session is closed", "Start another one: betcode run PROMPT")
         return
     if len(session.messages) >= limits.MESSAGES_WAITING_MAX:
         draft.refuse(
@@ -63,12 +61,12 @@ def pump(draft: Draft) -> None:
     """Hand over the next message, or start the process that it needs, or say why it waits."""
     session = draft.session
     if session.closing or session.closed:
-        return
+        return None
     _steer(draft)
     session = draft.session
     waiting = session.waiting
     if not waiting:
-        return
+        return None
     if session.current is not None:
         return _explain(draft, "an earlier message is being worked on")
     if session.held:

@@ -116,9 +116,7 @@ def settled_text(question: Permission) -> tuple[str, str]:
 
 
 def _settle(draft: Draft, question: Permission, state: PermissionState, *, by: str, message: str) -> Permission:
-    settled = change(
-        question, state=state, by=by, message=message, settled_at=draft.now.iso, delivery=Delivery.SENDING
-    )
+    settled = change(question, state=state, by=by, message=message, settled_at=draft.now.iso, delivery=Delivery.SENDING)
     draft.emit(PermissionSettled(permission_id=settled.id, state=state.value, by=by, message=message))
     draft.put_permission(settled)
     draft.do(Write(settled.run, line_id(settled), command(settled)))
@@ -165,9 +163,7 @@ def on_withdrawn(draft: Draft, fact: RequestWithdrawn) -> None:
 
 def _cancel(draft: Draft, question: Permission, *, by: str, message: str) -> None:
     draft.emit(
-        PermissionSettled(
-            permission_id=question.id, state=PermissionState.CANCELLED.value, by=by, message=message
-        )
+        PermissionSettled(permission_id=question.id, state=PermissionState.CANCELLED.value, by=by, message=message)
     )
     draft.put_permission(
         change(question, state=PermissionState.CANCELLED, by=by, message=message, settled_at=draft.now.iso)

@@ -14,9 +14,10 @@ from betcode.core import messages, permissions
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.effects import EndProcess, Initialize, Write
-from betcode.core.inputs import Close, Ended, Halt, NotWritten, Retry, Started, StartFailed, Written
+from betcode.core.inputs import Behind, Close, Ended, Halt, NotWritten, Retry, Started, StartFailed, Written
 from betcode.core.life import IN_CLAUDE, Process
 from betcode.model import limits
+from betcode.model.events import Gap
 from betcode.model.facts import ControlAnswer
 from betcode.model.rows import Message
 from betcode.model.states import MessageState
@@ -183,6 +184,20 @@ def close(draft: Draft, request: Close) -> None:
     if not _close_if_asked(draft):
         _end(draft)
     draft.reply(request.ticket, state="CLOSED" if draft.session.closed else "closing")
+
+
+def on_behind(draft: Draft, news: Behind) -> None:
+    """The database has lost events: number anew from here, say what is missing, and read the newest run again.
+
+    Its output becomes events of the new epoch; what happened before that run and is lost is inside the gap.
+    """
+    session, mark = draft.session, news.mark
+    lost = (session.seq + 1, mark.seq) if mark.epoch == session.epoch else (1, mark.seq)
+    draft.set(epoch=mark.epoch + 1, seq=0)
+    if mark.run > session.run:
+        draft.set(run=mark.run, offset=0, checkpoint=0, process=Process.READY, turn=None, cli_state="")
+    cause = "the database lost them (an older copy, or a lost write-ahead log); what the journal holds follows"
+    draft.emit(Gap(unit="events", first=lost[0], last=lost[1], cause=cause))
 
 
 def halt(draft: Draft, request: Halt) -> None:

@@ -20,6 +20,7 @@ from betcode.core import messages, permissions, process
 from betcode.core.draft import Decision, Draft
 from betcode.core.inputs import (
     Answer,
+    Behind,
     Clear,
     Close,
     Ended,
@@ -105,6 +106,8 @@ def step(session: Session, news: Input, now: Instant, rng: Random) -> Decision:
         case Tick():
             permissions.expire(draft)
             process.on_time(draft)
+        case Behind():
+            process.on_behind(draft, news)
         case Tell():
             draft.emit(news.event)
     return draft.finish()

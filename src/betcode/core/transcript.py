@@ -147,9 +147,7 @@ class Transcript:
             case TextBlock():
                 name = self._block_of(fact.scope, fact.message)
                 text = bounded(fact.text)
-                return (
-                    Assistant(block=name, part=fact.part, text=text, scope=fact.scope, interrupted=fact.aborted),
-                )
+                return (Assistant(block=name, part=fact.part, text=text, scope=fact.scope, interrupted=fact.aborted),)
             case ToolCall():
                 name = self._block_of(fact.scope, fact.message)
                 return (

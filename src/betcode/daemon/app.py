@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import uuid
@@ -21,6 +22,7 @@ from betcode.adapters.clock import SystemClock
 from betcode.adapters.environment import child_environment
 from betcode.adapters.launcher import KeeperLauncher
 from betcode.adapters.log import JsonLog, open_log
+from betcode.adapters.marks import SessionMarks
 from betcode.adapters.metrics import Metrics
 from betcode.adapters.server import LocalServer, SocketChannel
 from betcode.adapters.sqlite.store import SqliteStore
@@ -87,6 +89,7 @@ class _App:
     conversations: set[Conversation] = field(default_factory=set)
 
     async def run(self) -> None:
+        raise_file_limit()
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex)
@@ -107,6 +110,7 @@ class _App:
             world = World(
                 store=store,
                 launcher=launcher,
+                marks=SessionMarks(self.paths.sessions),
                 clock=clock,
                 rng=Random(),
                 log=self.log,
@@ -195,8 +199,6 @@ def resolve_directory(given: str) -> str:
 
 def raise_file_limit() -> None:
     """Use as many descriptors as the system allows: each session needs a few."""
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if sys.platform == "linux" else min(hard, 10_240)
     if soft < wanted:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from betcode.core.effects import Command
 from betcode.core.instant import Instant
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.news import News
-from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
+from betcode.model.rows import EventRow, Mark, Message, Permission, SessionRow, Transaction
 
 
 class Store(Protocol):
@@ -79,11 +78,23 @@ class Launcher(Protocol):
         ...
 
     async def adopt(self, row: SessionRow) -> Link:
-        """Take over `row.run` from `row.offset`, alive or dead. A dead one yields the rest of its output, then `Gone`."""
+        """Take over `row.run` from `row.offset`. A dead one yields the rest of its output, then `Gone`."""
         ...
 
     async def read_back(self, row: SessionRow) -> bytes:
         """Journal bytes from `row.checkpoint` to `row.offset`; empty when they are missing."""
+        ...
+
+
+class Marks(Protocol):
+    """A second record of how far each session is committed, outside the database."""
+
+    def write(self, session: SessionId, mark: Mark) -> None:
+        """Replace the mark. Raises BetcodeError `store.failed`; the old one then stands."""
+        ...
+
+    def read(self, session: SessionId) -> Mark | None:
+        """The mark; None when there is none."""
         ...
 
 

@@ -11,17 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-import msgspec
 
 from betcode.core.backoff import delay_s
 from betcode.core.effects import Effect, EndProcess, Refuse, Reply, StartProcess, Write
-from betcode.core.inputs import Ended, Input, NotWritten, Saw, Started, StartFailed, Tell, Tick, Written
+from betcode.core.inputs import Behind, Ended, Input, NotWritten, Saw, Started, StartFailed, Tell, Tick, Written
 from betcode.core.life import Process, Session, deadline_s, from_rows, state_of, to_row
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
+from betcode.engine.committer import Committer
 from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
 from betcode.engine.ports import Link
@@ -29,14 +28,12 @@ from betcode.engine.tasks import Tasks
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
-from betcode.model.events import Event, Gap, Notice
+from betcode.model.events import Gap, Notice
 from betcode.model.frames import Summary
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
-from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
+from betcode.model.rows import Message, Permission, SessionRow
 from betcode.model.states import PermissionState
-
-_encode = msgspec.json.Encoder().encode
 
 LASTING = frozenset({"claude.not_found", "claude.not_executable", "claude.too_old", "claude.version_unknown"}) | {
     "request.directory"
@@ -56,16 +53,6 @@ class _LinkUp:
     link: Link
 
 
-@dataclass(slots=True)
-class _Pending:
-    """Decided, not yet committed."""
-
-    events: list[EventRow] = field(default_factory=list)
-    rows: list[Message | Permission] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
-    batches: int = 0
-
-
 class SessionRunner:
     """One session's loop. `serve` runs until it is cancelled."""
 
@@ -80,9 +67,7 @@ class SessionRunner:
         self._inbox: asyncio.Queue[Any] = asyncio.Queue(limits.INBOX_LENGTH)
         self._tickets: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._next_ticket = 1
-        self._pending = _Pending()
-        self._to_commit = asyncio.Event()
-        self._committed = asyncio.Event()
+        self._committer = Committer(self.feed, world, self.log, lambda: to_row(self.session), self._do)
         self._ingest = Ingest(row.offset, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
         self._holds_start = False
         self._failed: asyncio.Future[None] | None = None
@@ -153,7 +138,7 @@ class SessionRunner:
                     await self._load()
                     failures = 0
                     self._tasks.start(f"loop {self.id}", self._loop())
-                    self._tasks.start(f"commit {self.id}", self._commit_forever())
+                    self._tasks.start(f"commit {self.id}", self._committer.run())
                     await self._failed
                 except BetcodeError as error:
                     failures += 1
@@ -174,11 +159,17 @@ class SessionRunner:
         world = self.world
         row = await world.store.session(self.id)
         if row is None:
-            raise BetcodeError("session.not_found", f"session {self.id} is not stored", hint="List: betcode sessions list")
+            hint = "See: betcode sessions list"
+            raise BetcodeError("session.not_found", f"session {self.id} is not stored", hint=hint)
         messages = await world.store.open_messages(self.id)
         permissions = await world.store.open_permissions(self.id)
         self.session = from_rows(row, tuple(messages), tuple(permissions))
-        self._pending = _Pending()
+        self._committer.forget()
+        mark = await asyncio.to_thread(world.marks.read, self.id)
+        if mark is not None and (mark.epoch, mark.seq) > (row.epoch, row.seq):
+            self.log.error("the database is behind the session's mark", stored=[row.epoch, row.seq], mark=repr(mark))
+            self._step(Behind(mark))
+            row = to_row(self.session)
         self.feed.transcript = Transcript()
         self.feed.settled = True
         if self.session.process is not Process.NONE:
@@ -190,7 +181,7 @@ class SessionRunner:
             self._step(Started(row.run, adopted=True))
         else:
             self._step(Tick())
-        self._flush()
+        self._committer.flush()
 
     async def _let_go(self, error: BetcodeError) -> None:
         """Stop all tasks and leave the keeper alone. Whoever waits learns that nothing was done."""
@@ -204,8 +195,7 @@ class SessionRunner:
         for future in self._tickets.values():
             if not future.done():
                 future.set_exception(error)
-        self._pending = _Pending()
-        self._committed.set()
+        self._committer.forget()
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         if not isinstance(error, BetcodeError):
@@ -228,10 +218,9 @@ class SessionRunner:
                         self._on_news(item.news)
                 case _:
                     self._step(item)
-            self._flush()
-            while self._pending.batches > limits.INGEST_BATCHES_AHEAD:
-                self._committed.clear()
-                await self._committed.wait()
+            self._committer.flush()
+            self._release_start()
+            await self._committer.not_far_behind()
 
     async def _next(self) -> Any:
         now = self.world.clock.now()
@@ -290,20 +279,8 @@ class SessionRunner:
         before = self.session
         decision = step(before, news, self.world.clock.now(), self.world.rng)
         self.session = decision.session
-        pending = self._pending
-        pending.events += [_row(before.id, event) for event in decision.events]
-        pending.rows += decision.rows
-        pending.effects += decision.effects
+        self._committer.add(decision)
         self._count(decision.rows)
-
-    def _flush(self) -> None:
-        """Give what was decided to the committer."""
-        pending = self._pending
-        if pending.events or pending.rows or pending.effects:
-            pending.batches += 1
-            self.feed.settled = False
-            self._to_commit.set()
-        self._release_start()
 
     def _count(self, rows: tuple[Message | Permission, ...]) -> None:
         for row in rows:
@@ -311,30 +288,7 @@ class SessionRunner:
                 waited = max(0.0, self.world.clock.now().unix_s - row.asked_at_unix_s)
                 self.world.meter.permission(row.tool, row.state.value, waited)
 
-    # --- commits and effects ------------------------------------------------------------------------------------
-
-    async def _commit_forever(self) -> None:
-        while True:
-            await self._to_commit.wait()
-            self._to_commit.clear()
-            batch, self._pending = self._pending, _Pending()
-            if batch.events or batch.rows:
-                await self.world.store.commit(
-                    Transaction(
-                        session=to_row(self.session),
-                        events=tuple(batch.events),
-                        messages=tuple(r for r in batch.rows if isinstance(r, Message)),
-                        permissions=tuple(r for r in batch.rows if isinstance(r, Permission)),
-                    )
-                )
-            self.feed.publish(tuple(batch.events))
-            self.feed.settled = not (self._pending.events or self._pending.rows)
-            self.feed.wake()
-            if batch.events:
-                self.world.changed(self.id)
-            for effect in batch.effects:
-                self._do(effect)
-            self._committed.set()
+    # --- effects ------------------------------------------------------------------------------------
 
     def _do(self, effect: Effect) -> None:
         link = self.link
@@ -390,11 +344,6 @@ class SessionRunner:
             await self._inbox.put(_FromLink(run, news))
             if isinstance(news, Gone):
                 return
-
-
-def _row(session: SessionId, event: Event) -> EventRow:
-    kind = type(event).__struct_config__.tag
-    return EventRow(session, event.epoch, event.seq, str(kind), event.time, _encode(event))
 
 
 def _trouble(what: str) -> Notice:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from betcode.engine.ports import Clock, Launcher, Log, Meter, Store
+from betcode.engine.ports import Clock, Launcher, Log, Marks, Meter, Store
 from betcode.model import limits
 
 
@@ -17,6 +17,7 @@ class World:
 
     store: Store
     launcher: Launcher
+    marks: Marks
     clock: Clock
     rng: Random
     log: Log

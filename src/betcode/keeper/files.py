@@ -47,18 +47,13 @@ def write_atomically(files: Files, path: str, content: bytes, *, durable: bool) 
     temporary = path + ".new"
     fd = files.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
-        write_all(files, fd, content, 0)
-        if durable:
-            files.fdatasync(fd)
-    finally:
-        os.close(fd)
-    files.replace(temporary, path)
-
-
-def sync_directory(directory: str) -> None:
-    """Make the names of new files durable. Raises OSError."""
-    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        try:
+            write_all(files, fd, content, 0)
+            if durable:
+                files.fdatasync(fd)
+        finally:
+            os.close(fd)
+        files.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise

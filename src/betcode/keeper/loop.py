@@ -92,6 +92,7 @@ class Keeper(Requests):
     def keep(self) -> None:
         """Return when claude has ended, its report is written and the daemons have taken everything."""
         self._reserve.take()
+        self._sync_names()  # before any intent: the thread takes one after the other
         self._ending.reap()  # it may have ended before SIGCHLD was caught
         while not self._ending.gone:
             self._poller.wait(self._timers.wait_s(time.monotonic()))
@@ -162,14 +163,22 @@ class Keeper(Requests):
         """Once a second while anything is written; never two at a time, so a slow disk gets no queue."""
         with suppress(OSError):  # they stay late; the next round tries again
             self._records.append_late()
-        for fd in self._journal.take_retired():
+        retired = self._journal.take_retired()
+        for fd in retired:
             self._syncer.submit("close", fd)
+        if retired:
+            self._sync_names()
         if not self._syncing:
             self._syncing = True
             self._syncer.submit("records", self._records.fd)
             self._syncer.submit("journal", self._journal.fd)
         if self._records.late:
             self._timers.set_once("sync", time.monotonic() + SYNC_S)
+
+    def _sync_names(self) -> None:
+        """Make the names of new files durable: an intent in a file that a power cut can make vanish is none."""
+        fd = os.open(self._spec.session_dir, os.O_RDONLY | os.O_CLOEXEC)
+        self._syncer.submit("close", fd)
 
     def _on_synced(self, name: str, errno: int) -> None:
         if name.startswith(_INTENT):

@@ -1,1 +1,1 @@
-"""Frozen data that every layer shares: identifiers, states, events, errors and limits. No behaviour beyond validation."""
+"""Frozen data that every layer shares: identifiers, states, events, errors, limits. No behaviour but validation."""

@@ -39,7 +39,7 @@ CODES: dict[str, Code] = {
     "agent.error": Code(Exit.AGENT_ERROR, "The turn ended with an error that claude reported."),
     "agent.spawn_failed": Code(Exit.AGENT_ERROR, "The claude process could not be started."),
     "agent.crashed": Code(Exit.AGENT_ERROR, "The claude process ended unexpectedly, too often to go on by itself."),
-    "agent.unknown_outcome": Code(Exit.AGENT_ERROR, "claude ended in a turn that had used tools; nobody knows how far."),
+    "agent.unknown_outcome": Code(Exit.AGENT_ERROR, "claude ended in a turn that had used tools."),
     "agent.rate_limited": Code(Exit.RATE_LIMITED, "The API refused the turn because of a rate or usage limit."),
     "claude.not_found": Code(Exit.CLAUDE_NOT_FOUND, "No claude executable was found."),
     "claude.not_executable": Code(Exit.CLAUDE_NOT_FOUND, "The configured claude exists but cannot be executed."),

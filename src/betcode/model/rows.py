@@ -69,8 +69,20 @@ class Permission(Struct, frozen=True, kw_only=True):
     settled_at: str = ""
 
 
+class Mark(Struct, frozen=True):
+    """How far a session is committed, kept outside the database: the newest event, and the position in the output.
+
+    A database that ends before it has lost something (SQ-3). It may lag behind, so it proves a loss, never its absence.
+    """
+
+    epoch: int
+    seq: int
+    run: int
+    offset: int
+
+
 class SessionRow(Struct, frozen=True, kw_only=True):
-    """A session as stored. (`run`, `offset`) is how far claude's output has become events, in one transaction with them."""
+    """A session as stored. (`run`, `offset`): how far claude's output has become events, in one transaction with them."""
 
     id: SessionId
     claude_session_id: ClaudeSessionId

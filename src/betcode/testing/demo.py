@@ -123,7 +123,9 @@ class Demo:
 
     async def permission(self) -> None:
         """A tool call that asks and is allowed from elsewhere."""
-        title(2, "A tool call. claude asks; the question waits for an answer from any client; here a second one allows.")
+        title(
+            2, "A tool call. claude asks; the question waits for an answer from any client; here a second one allows."
+        )
         call = {"tool": {"name": "Bash", "input": {"command": "echo made by claude > note.txt", "description": "w"}}}
         run = await self.start("one", "run", prompt("Write a note", call, {"text": "The note is written."}))
         questions = await self.until("the question", lambda p: p, "permissions", "list")
@@ -149,7 +151,9 @@ class Demo:
             await asyncio.sleep(0.02)
         daemon = (await self.ask("status"))["daemon"]["pid"]
         os.kill(daemon, signal.SIGKILL)
-        say(f"\n  >>> kill -9 {daemon}   (the daemon is dead; claude {session['claude_pid']} goes on under its keeper)\n")
+        say(
+            f"\n  >>> kill -9 {daemon}   (the daemon is dead; claude {session['claude_pid']} goes on under its keeper)\n"
+        )
         check(await run.end() == 0, "the first client ended well, although its daemon died")
         check(await watch.end() == 0, "so did the second")
         check(words(WORDS) in run.text, "the first client has the whole answer, nothing lost, nothing twice")
@@ -217,7 +221,9 @@ async def show() -> None:
             await demo.killed()
         finally:
             await demo.stop()
-    say("\nWhere to look next: README.md, `betcode --help`, docs/protocol.md; with your own login: `betcode run PROMPT`.")
+    say(
+        "\nWhere to look next: README.md, `betcode --help`, docs/protocol.md; with your own login: `betcode run PROMPT`."
+    )
 
 
 def betcode_env(home: Path, base_url: str) -> dict[str, str]:

@@ -32,6 +32,8 @@ from betcode.keeper.protocol import (
 
 DEADLINE_S = 30.0
 """For anything a healthy keeper does within milliseconds, on a machine that does other work as well."""
+_END_S = 10.0
+"""A keeper that is told to end and whose claude is dead needs milliseconds; then it is killed."""
 _POLL_S = 0.005
 _RECEIVE_BYTES = 1 << 20
 
@@ -166,8 +168,10 @@ class KeeperLink:
 class KeeperProcess:
     """A started keeper, its claude (or any other program), and the links to it; all ended by `with`."""
 
-    def __init__(self, session_dir: Path, argv: list[str], **spec: object) -> None:
-        """Start it. Raises LaunchFailed with the launcher's answer."""
+    def __init__(
+        self, session_dir: Path, argv: list[str], *, command: list[str] | None = None, **spec: object
+    ) -> None:
+        """Start it with `command`, see `launch`. Raises LaunchFailed with the launcher's answer."""
         self.session_dir = session_dir
         self.spec: dict[str, object] = {
             "session_dir": str(session_dir),
@@ -180,7 +184,7 @@ class KeeperProcess:
             "mark": f"{session_dir.name}-{os.getpid()}-{time.monotonic_ns()}",
             **spec,
         }
-        answer = launch(self.spec)
+        answer = launch(self.spec, command)
         self.keeper_pid = int(str(answer["keeper_pid"]))
         self.claude_pid = int(str(answer["claude_pid"]))
         self._links: list[KeeperLink] = []
@@ -219,20 +223,26 @@ class KeeperProcess:
         """End both processes whatever state they are in."""
         for link in self._links:
             link.close()
-        for pid in (self.claude_pid, self.keeper_pid):
-            if is_running(pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for pid, number in (
+            (self.claude_pid, signal.SIGKILL),
+            (self.keeper_pid, signal.SIGTERM),
+            (self.keeper_pid, signal.SIGCONT),
+        ):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        try:
+            wait_until(lambda: not is_running(self.keeper_pid), what="", deadline_s=_END_S)
+        except TimeoutError:
+            os.kill(self.keeper_pid, signal.SIGKILL)
         self.wait_gone()
 
 
-def launch(spec: dict[str, object], *, python: str = sys.executable) -> dict[str, object]:
-    """Run the launcher with this spec. Raises LaunchFailed if it answers no."""
-    main = Path(betcode.keeper.__file__).with_name("__main__.py")
-    command = [python, "-I", "-S", str(main)]
-    done = subprocess.run(
-        command, input=json.dumps(spec).encode(), capture_output=True, timeout=DEADLINE_S, check=False
-    )
+def launch(spec: dict[str, object], command: list[str] | None = None) -> dict[str, object]:
+    """Run the launcher with this spec; `command` in place of the usual one. Raises LaunchFailed if it answers no."""
+    if command is None:
+        command = [sys.executable, "-I", "-S", str(Path(betcode.keeper.__file__).with_name("__main__.py"))]
+    raw = json.dumps(spec).encode()
+    done = subprocess.run(command, input=raw, capture_output=True, timeout=DEADLINE_S, check=False)
     if not done.stdout:
         raise LaunchFailed({"code": "no_answer", "message": done.stderr.decode(errors="replace")})
     answer: dict[str, object] = json.loads(done.stdout)

@@ -13,9 +13,9 @@ import msgspec
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import (
+    Answer,
     AnyFrame,
     AnyRequest,
-    Answer,
     Create,
     Events,
     Frame,
@@ -129,7 +129,7 @@ def _create(request: Create) -> None:
     _rules(options)
     low, high = limits.PERMISSION_TTL_RANGE_S
     if options.permission_ttl_s and not low <= options.permission_ttl_s <= high:
-        raise _bad("options.permission_ttl_s", f"is {options.permission_ttl_s}; allowed are {low:g} to {high:g} seconds")
+        raise _bad("options.permission_ttl_s", f"is {options.permission_ttl_s}; allowed are {low:g} to {high:g} s")
     _range("options.max_turns", options.max_turns, 0, 1_000_000)
     if options.model.startswith("-"):
         raise _bad("options.model", "begins with a dash")

@@ -1,0 +1,139 @@
+"""`betcode daemon`: the background process that keeps the sessions."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from betcode.cli.invocation import Invocation, pass_invocation
+from betcode.cli.output import say, say_json
+from betcode.client import brief
+from betcode.model.errors import BetcodeError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON instead of text.")
+
+
+@click.group()
+def daemon() -> None:
+    """Start, stop and watch the daemon. Other commands start it when they need it.
+
+    Sessions outlive it: when it is stopped or killed, running turns go on, and the next daemon takes them over.
+
+    \b
+    Examples:
+      betcode daemon start
+      betcode daemon status
+      betcode daemon logs --follow
+      betcode daemon stop
+    """
+
+
+@daemon.command()
+@click.option("--report-fd", type=int, hidden=True, help="Where to report to the process that started this one.")
+@pass_invocation
+def run(invocation: Invocation, *, report_fd: int | None) -> int:
+    """Run the daemon in the foreground until ctrl-c; its log goes to standard error too.
+
+    For service managers. Exit statuses: 2 another daemon runs; 72 no claude; 78 wrong configuration.
+
+    \b
+    Examples:
+      betcode daemon run
+      BETCODE_DAEMON_LOG_LEVEL=debug betcode daemon run
+    """
+    from betcode.cli.output import remark
+    from betcode.config.load import load
+    from betcode.daemon.app import run_daemon
+    from betcode.daemon.report import StartReport
+
+    try:
+        flags = {"agent.claude": invocation.claude_program() or None}
+        loaded = load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths)
+    except BetcodeError as error:
+        StartReport(report_fd).failed(error)
+        raise
+    for warning in loaded.warnings:
+        remark(f"warning: {warning}")
+    return run_daemon(invocation.paths, loaded.config, report_fd=report_fd, foreground=report_fd is None)
+
+
+@daemon.command()
+@json_option
+@pass_invocation
+def start(invocation: Invocation, *, as_json: bool) -> int:
+    """Start the daemon in the background, unless one runs, and wait until it answers.
+
+    \b
+    Example:
+      betcode daemon start
+    """
+    running = brief.answers(invocation.paths.socket)
+    if not running:
+        asyncio.run(invocation.start_daemon())
+    found = brief.ask(invocation.paths.socket, "status")["daemon"]
+    if as_json:
+        say_json({"daemon": found, "started": not running})
+    else:
+        say(f"the daemon {'was running already' if running else 'has started'}: pid {found['pid']}")
+    return 0
+
+
+@daemon.command()
+@click.option("--stop-sessions", is_flag=True, help="End every claude too. Otherwise they go on and are taken over.")
+@json_option
+@pass_invocation
+def stop(invocation: Invocation, *, stop_sessions: bool, as_json: bool) -> int:
+    """Stop the daemon and wait until it has ended. Running turns go on, unless --stop-sessions.
+
+    \b
+    Examples:
+      betcode daemon stop
+      betcode daemon stop --stop-sessions
+    """
+    from betcode.cli.daemon_end import stop_daemon
+
+    pid = stop_daemon(invocation.paths.socket, end_sessions=stop_sessions)
+    if as_json:
+        say_json({"stopped": pid is not None, "pid": pid})
+    else:
+        say("no daemon is running" if pid is None else f"the daemon (pid {pid}) has ended")
+    return 0
+
+
+@daemon.command()
+@json_option
+@pass_invocation
+def status(invocation: Invocation, *, as_json: bool) -> int:
+    """Show whether a daemon runs. Exit status 2 if not.
+
+    \b
+    Example:
+      betcode daemon status || betcode daemon start
+    """
+    body = brief.ask(invocation.paths.socket, "status")
+    found = {**body["daemon"], "socket": str(invocation.paths.socket), "sessions": len(body["sessions"])}
+    if as_json:
+        say_json(found)
+    else:
+        for name, value in found.items():
+            say(f"{name:11} {value}")
+    return 0
+
+
+@daemon.command()
+@click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="So many last lines.")
+@click.option("-f", "--follow", is_flag=True, help="And go on with what is written from now on.")
+@click.option("--json", "as_json", is_flag=True, help="The lines as they are in the file.")
+@pass_invocation
+def logs(invocation: Invocation, *, lines: int, follow: bool, as_json: bool) -> int:
+    """Show the daemon's log.
+
+    \b
+    Examples:
+      betcode daemon logs --follow
+      betcode daemon logs -n 1000 --json | jq 'select(.level == "error")'
+    """
+    from betcode.cli.log_file import print_log
+
+    return print_log(invocation.paths.log, lines=lines, follow=follow, as_json=as_json)

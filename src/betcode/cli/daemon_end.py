@@ -1,0 +1,41 @@
+"""Have a daemon stop, and wait for its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from betcode.client import brief
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+
+_POLL_S = 0.02
+"""Between looks at a process that is ending."""
+
+
+def stop_daemon(socket_path: Path, *, end_sessions: bool) -> int | None:
+    """Returns the pid of the daemon that has ended, or None when there was none.
+
+    Raises:
+        BetcodeError: `daemon.unreachable` when it does not answer, or has not ended in time.
+    """
+    if not brief.answers(socket_path):
+        return None
+    pid = int(brief.ask(socket_path, "status")["daemon"]["pid"])
+    with contextlib.suppress(BetcodeError):  # it may end before its reply arrives; what counts is that it ends
+        brief.ask(socket_path, "stop", end_sessions=end_sessions)
+    patience_s = limits.SHUTDOWN_WAIT_S + (limits.STOP_GRACE_S if end_sessions else 0.0)
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return pid
+        time.sleep(_POLL_S)
+    raise BetcodeError(
+        "daemon.unreachable",
+        f"the daemon (pid {pid}) has not ended within {patience_s:.0f} s",
+        hint=f"See `betcode daemon logs`. Killing it (kill -9 {pid}) loses nothing.",
+    )

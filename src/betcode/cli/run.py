@@ -1,0 +1,67 @@
+"""`betcode run`: one prompt, its answer, an exit status that says how it went."""
+
+from __future__ import annotations
+
+import click
+
+from betcode.cli.invocation import Invocation, pass_invocation
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@click.option("-p", "--print", "print_", is_flag=True, help="Accepted for scripts written for claude -p; always on.")
+@click.option(
+    "--output-format",
+    type=click.Choice(["text", "json", "stream-json"]),
+    default="text",
+    show_default=True,
+    help="text: the answer. json: one result object. stream-json: each event as a line, then the result.",
+)
+@click.option("--resume", metavar="ID", help="Go on with this session (its id, or the first 4 or more characters).")
+@click.option("--continue", "continue_", is_flag=True, help="Go on with the newest session of this directory.")
+@click.option(
+    "--allow", multiple=True, metavar="RULE", help="Let claude do this without asking, as in Bash(git *). Repeatable."
+)
+@click.option("--model", metavar="NAME", help="The model, as claude --model takes it.")
+@click.option("--max-turns", type=click.IntRange(1), metavar="N", help="End after so many steps of the model.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Interrupt after this; exit 124."
+)
+@click.option("--dir", "directory", metavar="DIR", help="Work in this directory instead of the present one.")
+@click.option("--name", metavar="NAME", help="A name for a new session, shown in lists.")
+@click.option(
+    "--permission-ttl",
+    type=float,
+    metavar="SECONDS",
+    help="Deny a question that nobody answers for this long. [default: 60 without a terminal, else a week]",
+)
+@click.option(
+    "--stream/--no-stream", default=None, help="Show the answer while it is written. [default: on a terminal]"
+)
+@pass_invocation
+def run(invocation: Invocation, **options: object) -> int:
+    """Send PROMPT to claude, show the answer, end when it is done.
+
+    Without PROMPT, or with `-`, standard input is the prompt. With PROMPT, piped text is added as context.
+
+    On a terminal questions for permission are asked here. Elsewhere they wait for somebody to answer with `betcode
+    permissions`, and are denied after --permission-ttl. The session stays: go on with --continue or --resume.
+    Ctrl-c interrupts claude; a second one leaves at once. If this terminal dies, claude goes on.
+
+    \b
+    Examples:
+      betcode run "what does this project do?"
+      git diff | betcode run "review this diff"
+      betcode run --allow "Bash(pytest *)" --allow Edit "make the tests pass"
+      betcode run --continue "now add a test for it"
+      betcode run --output-format json "count the files" < /dev/null | jq -r .result
+      betcode run --timeout 300 --resume k3jq "finish it"
+
+    \b
+    Exit statuses: 0 done; 1 claude failed; 3 a denied permission ended the task; 4 rate limited; 6 no such
+    session; 124 --timeout; 130 interrupted.
+    """
+    from betcode.cli.run_session import RunOptions, run_prompt
+
+    options.pop("print_")
+    return run_prompt(invocation, RunOptions(**options))  # type: ignore[arg-type]

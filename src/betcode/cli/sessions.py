@@ -1,0 +1,202 @@
+"""`betcode sessions`: what there is, what was said, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from betcode.cli.invocation import Invocation, pass_invocation
+from betcode.cli.output import say, say_json, say_raw, table
+
+json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON instead of text.")
+
+
+@click.group()
+def sessions() -> None:
+    """List sessions, read them, and end them.
+
+    ID is the id of a session, or its first characters, four at least.
+
+    \b
+    Examples:
+      betcode sessions list
+      betcode sessions show k3jq
+      betcode sessions show --json k3jq | jq -r 'select(.kind == "tool_call").tool'
+      betcode sessions rename k3jq "release notes"
+      betcode sessions close k3jq
+    """
+
+
+@sessions.command("list")
+@click.option("--all", "closed", is_flag=True, help="Closed ones too.")
+@json_option
+@pass_invocation
+def list_sessions(invocation: Invocation, *, closed: bool, as_json: bool) -> int:
+    """List the sessions, newest first.
+
+    \b
+    Examples:
+      betcode sessions list
+      betcode sessions list --all --json | jq -r '.sessions[] | select(.state == "CRASHED").id'
+    """
+    from betcode.cli.ask import ask
+    from betcode.model.frames import ListSessions
+
+    found: list[dict[str, Any]] = ask(invocation, ListSessions(closed=closed))["sessions"]
+    if as_json:
+        say_json({"sessions": found})
+    elif found:
+        say(summary_table(found))
+    else:
+        say('no sessions; start one with: betcode run "..."')
+    return 0
+
+
+def summary_table(found: list[dict[str, Any]]) -> str:
+    """Sessions as a table for people."""
+    rows = [["ID", "STATE", "QUESTIONS", "WAITING", "CREATED", "NAME", "DIRECTORY"]]
+    for one in found:
+        waiting = f"{one['waiting']}{' held' if one['held'] else ''}" if one["waiting"] else ""
+        created = one["created_at"].replace("T", " ")[:16]
+        rows.append([one["id"], one["state"], str(one["questions"] or ""), waiting, created, one["name"], one["dir"]])
+    return table(rows)
+
+
+@sessions.command()
+@click.argument("session", metavar="ID")
+@json_option
+@pass_invocation
+def show(invocation: Invocation, session: str, *, as_json: bool) -> int:
+    """Print all of session ID that is stored, from its beginning.
+
+    With --json each event is one line, as it is stored, with `epoch`, `seq`, `kind` and `time`.
+
+    \b
+    Examples:
+      betcode sessions show k3jq | less
+      betcode sessions show --json k3jq > conversation.jsonl
+    """
+    return asyncio.run(_show(invocation, session, as_json=as_json))
+
+
+async def _show(invocation: Invocation, given: str, *, as_json: bool) -> int:
+    import json
+
+    from betcode.cli.lines import event_lines
+    from betcode.model import limits
+    from betcode.model.frames import Events, Show
+
+    async with invocation.client() as client:
+        session = (await client.request(Show(session=given)))["session"]
+        if not as_json:
+            say(summary_table([session]))
+        epoch, after, more = 0, 0, True
+        while more:
+            page = await client.request(
+                Events(session=session["id"], epoch=epoch, after=after, limit=limits.PAGE_EVENTS_MAX)
+            )
+            epoch, more = page["epoch"], page["more"] and bool(page["events"])
+            for event in page["events"]:
+                after = event["seq"]
+                if as_json:
+                    say_raw(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode())
+                    continue
+                for line in event_lines(event):
+                    say(line)
+    return 0
+
+
+@sessions.command()
+@click.argument("session", metavar="ID")
+@click.argument("name")
+@json_option
+@pass_invocation
+def rename(invocation: Invocation, session: str, name: str, *, as_json: bool) -> int:
+    """Give session ID another NAME, shown in lists.
+
+    \b
+    Example:
+      betcode sessions rename k3jq "release notes"
+    """
+    from betcode.model.frames import Rename
+
+    return _one(invocation, Rename(session=session, name=name), as_json, "the session is now called {name}")
+
+
+@sessions.command()
+@click.argument("session", metavar="ID")
+@json_option
+@pass_invocation
+def close(invocation: Invocation, session: str, *, as_json: bool) -> int:
+    """End session ID for good: claude is ended, what waits is cancelled. Its events can still be read.
+
+    \b
+    Example:
+      betcode sessions close k3jq
+    """
+    from betcode.model.frames import Close
+
+    return _one(invocation, Close(session=session), as_json, "the session is {state}")
+
+
+@sessions.command()
+@click.argument("session", metavar="ID")
+@json_option
+@pass_invocation
+def retry(invocation: Invocation, session: str, *, as_json: bool) -> int:
+    """Start session ID afresh after it CRASHED, or at once instead of after a delay.
+
+    \b
+    Example:
+      betcode sessions retry k3jq
+    """
+    from betcode.model.frames import Retry
+
+    return _one(invocation, Retry(session=session), as_json, "started afresh; messages that wait: {waiting}")
+
+
+@sessions.command()
+@click.argument("session", metavar="ID")
+@json_option
+@pass_invocation
+def release(invocation: Invocation, session: str, *, as_json: bool) -> int:
+    """Let the messages of session ID go on that an interrupt holds.
+
+    \b
+    Example:
+      betcode sessions release k3jq
+    """
+    from betcode.model.frames import Release
+
+    return _one(invocation, Release(session=session), as_json, "released; messages that wait: {waiting}")
+
+
+@sessions.command()
+@click.argument("session", metavar="ID")
+@click.option("--message", metavar="UUID", default="", help="Only this message.")
+@json_option
+@pass_invocation
+def clear(invocation: Invocation, session: str, *, message: str, as_json: bool) -> int:
+    """Cancel the messages of session ID that wait.
+
+    \b
+    Examples:
+      betcode sessions clear k3jq
+      betcode sessions clear --message 123e4567-e89b-42d3-a456-426614174000 k3jq
+    """
+    from betcode.model.frames import Clear
+
+    return _one(invocation, Clear(session=session, message_id=message), as_json, "cancelled: {cancelled}")
+
+
+def _one(invocation: Invocation, request: Any, as_json: bool, sentence: str) -> int:
+    from betcode.cli.ask import ask
+
+    body = ask(invocation, request)
+    if as_json:
+        say_json(body)
+    else:
+        say(sentence.format_map(body))
+    return 0

@@ -1,0 +1,45 @@
+"""`betcode status`: the daemon and its sessions at a glance. It must be quick, so it asks without the libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from betcode.cli.invocation import Invocation, pass_invocation
+from betcode.cli.output import say, say_json, table
+from betcode.client.brief import ask
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@pass_invocation
+def status(invocation: Invocation, *, as_json: bool) -> int:
+    """Show the daemon and all sessions. Starts nothing: without a daemon it says so and ends with 2.
+
+    \b
+    Examples:
+      betcode status
+      betcode status --json | jq -r '.sessions[] | select(.state == "ACTIVE").id'
+    """
+    body = ask(invocation.paths.socket, "status")
+    if as_json:
+        say_json({**body, "sessions": [pinned(session) for session in body["sessions"]]})
+        return 0
+    daemon, database = body["daemon"], body["database"]
+    say(f"daemon    pid {daemon['pid']}, version {daemon['version']}, since {daemon['started_at']}")
+    say(f"database  {database['state']}, {database['path']}")
+    if body["sessions"]:
+        rows = [["ID", "STATE", "SEQ", "CLAUDE PID", "DIRECTORY"]]
+        for one in body["sessions"]:
+            rows.append([one["id"], one["state"], str(one["seq"]), str(one["claude_pid"] or ""), one["dir"]])
+        say(table(rows))
+    else:
+        say("no sessions")
+    return 0
+
+
+def pinned(session: dict[str, Any]) -> dict[str, Any]:
+    """A session with the fields that programs rely on first."""
+    first = ("id", "claude_session_id", "state", "epoch", "seq", "keeper_pid", "claude_pid", "dir")
+    return {name: session[name] for name in first} | session

@@ -1,0 +1,90 @@
+"""What `wire/client_api.check` refuses, in words and as JSON Schema.
+
+Written by hand; tests/architecture/test_docs_in_sync.py sends the daemon's check what is just inside and just outside
+of each bound. Bounds in bytes are in words only: JSON Schema counts characters.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from betcode.model import limits
+from betcode.wire.client_api import RULE, TRACE_ID, UUID
+
+INT64_HALF = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The limits of one field."""
+
+    words: str
+    schema: dict[str, Any] = field(default_factory=dict)
+
+
+def chars(most: int, more: str = "") -> Bound:
+    """A text of at most so many Unicode characters."""
+    return Bound(f"at most {most:,} characters, no NUL{more}", {"maxLength": most})
+
+
+def numbers(least: int, most: int) -> Bound:
+    """A whole number in a range."""
+    return Bound(f"{least:,} to {most:,}", {"minimum": least, "maximum": most})
+
+
+def matching(expression: re.Pattern[str], *, or_empty: bool = False) -> dict[str, Any]:
+    """A compiled pattern in the dialect of JSON Schema (ECMA-262): anchored, and with its own word for any character."""
+    text = expression.pattern.removesuffix(r"\Z").replace(r"\(.*\)", r"\([\s\S]*\)")
+    return {"pattern": f"^({text})?$" if or_empty else f"^{text}$"}
+
+
+NAME = chars(limits.NAME_CHARS_MAX)
+TITLE = chars(limits.NAME_CHARS_MAX, ", no line break")
+PATH = chars(limits.PATH_CHARS_MAX)
+VARIABLE = chars(limits.ENV_CHARS_MAX)
+RULE_TEXT = {"type": "string", "maxLength": limits.RULE_CHARS_MAX} | matching(RULE)
+LOW_S, HIGH_S = limits.PERMISSION_TTL_RANGE_S
+
+BOUNDS: dict[str, Bound] = {
+    "session": NAME,
+    "Hello.protocol": Bound(f"at most {limits.RULES_MAX} versions", {"maxItems": limits.RULES_MAX}),
+    "Hello.client": NAME,
+    "Hello.version": NAME,
+    "Hello.trace_id": Bound("32 lower-case hex digits, or empty", matching(TRACE_ID, or_empty=True)),
+    "Create.directory": Bound(
+        f"an absolute path of a directory that exists and is yours; {PATH.words}",
+        {"minLength": 1} | PATH.schema,
+    ),
+    "Create.name": TITLE,
+    "Create.key": Bound("a UUID in lower case, or empty", matching(UUID, or_empty=True)),
+    "Send.key": Bound("a UUID in lower case", matching(UUID)),
+    "Send.text": Bound(f"not blank; at most {limits.PROMPT_BYTES_MAX:,} bytes in UTF-8", {"minLength": 1}),
+    "Answer.permission": NAME,
+    "Answer.message": chars(limits.ANSWER_CHARS_MAX),
+    "Answer.updated_input": Bound(f"at most {limits.ANSWER_CHARS_MAX:,} bytes as JSON"),
+    "Rename.name": TITLE,
+    "ListSessions.limit": numbers(1, limits.LIST_MAX),
+    "Events.limit": numbers(1, limits.PAGE_EVENTS_MAX),
+    "Events.after": numbers(0, INT64_HALF),
+    "Options.model": Bound(f"does not begin with a dash; {NAME.words}", {"pattern": "^(?!-)"} | NAME.schema),
+    "Options.allow": Bound(
+        f"at most {limits.RULES_MAX} rules such as `Bash(git *)`, each at most {limits.RULE_CHARS_MAX:,} characters, no NUL",
+        {"maxItems": limits.RULES_MAX, "items": RULE_TEXT},
+    ),
+    "Options.permission_ttl_s": Bound(
+        f"0, or {LOW_S:,.0f} to {HIGH_S:,.0f} seconds",
+        {"anyOf": [{"const": 0}, {"minimum": LOW_S, "maximum": HIGH_S}]},
+    ),
+    "Options.path": VARIABLE,
+    "Options.virtual_env": VARIABLE,
+    "Options.claude_config_dir": PATH,
+    "Options.max_turns": Bound("0 (no limit) to 1,000,000", {"minimum": 0, "maximum": 1_000_000}),
+}
+"""`Struct.field`, or the field alone where every request that has it is checked alike."""
+
+
+def bound_of(struct: str, name: str) -> Bound | None:
+    """The limits of a field of a request or of what it holds."""
+    return BOUNDS.get(f"{struct}.{name}") or BOUNDS.get(name)

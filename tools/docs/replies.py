@@ -1,0 +1,107 @@
+"""What the body of each reply holds. By hand: in the code a body is an open object.
+
+`check` holds it against the docstrings of the requests and against the code that makes the larger objects.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+from betcode.engine.registry import question_view
+from betcode.model.frames import AnyRequest
+from betcode.model.ids import PermissionId, SessionId
+from betcode.model.rows import Permission
+from betcode.model.states import PermissionState
+from tools.docs.reading import meaning
+
+Rows = tuple[tuple[str, str, str], ...]
+"""name, type, meaning"""
+
+NOTHING: Rows = ()
+WAITING: Rows = (("waiting", "whole number", "Messages that wait for their turn."),)
+SUMMARY: Rows = (("session", "[Summary](#summary)", "The session as it is now."),)
+SUMMARIES = "list of [Summary](#summary)"
+
+BODIES: dict[str, Rows] = {
+    "Create": SUMMARY,
+    "Attach": (
+        *SUMMARY,
+        ("epoch", "whole number", "The session's present epoch."),
+        ("seq", "whole number", "Number of its last event; with `from_end` this is where you begin."),
+    ),
+    "Detach": NOTHING,
+    "Watch": (("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),),
+    "ListSessions": (("sessions", SUMMARIES, "The sessions asked for, newest first."),),
+    "Show": SUMMARY,
+    "Events": (
+        ("epoch", "whole number", "The epoch that was read."),
+        ("events", "list of [events](#events)", "In order, `after` not included."),
+        ("more", "true or false", "There may be more: ask again, with the last `seq` as `after`."),
+    ),
+    "Send": (
+        ("message_id", "text", "The key you sent."),
+        ("state", "text", "A [state of messages](#messages)."),
+        ("duplicate", "true or false", "This key was accepted before; nothing new was done."),
+    ),
+    "Answer": (
+        ("permission_id", "text", "The question."),
+        ("state", "text", "`ALLOWED` or `DENIED`."),
+    ),
+    "Interrupt": (("held", "whole number", "Waiting messages, which stay until `release` or `clear`."),),
+    "Release": WAITING,
+    "Clear": (("cancelled", "list of text", "Ids of the messages that were cancelled."),),
+    "Retry": WAITING,
+    "Close": (("state", "text", "`CLOSED`, or `closing` while its process still ends."),),
+    "Rename": (("name", "text", "The new name."),),
+    "Permissions": (("permissions", "list of [Question](#question)", "Oldest first, at most 1,000."),),
+    "GetStatus": (
+        ("daemon", "object", "`pid`, `version`, `started_at`."),
+        ("database", "object", "`path`; `state`, which is `ok` or says what is wrong."),
+        ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
+    ),
+    "Stop": NOTHING,
+    "Ping": NOTHING,
+}
+"""By the name of the request's type; `hello` is answered by a frame of its own."""
+
+QUESTION: Rows = (
+    ("id", "text", "What `answer` names as `permission`."),
+    ("session", "text", "The session that waits."),
+    ("tool", "text", "The tool that claude wants to run."),
+    ("input", "object", "What it would run with."),
+    ("description", "text", "claude's own description of the call, or empty."),
+    ("reason", "text", "Why claude asks, or empty."),
+    ("agent_id", "text", "The subagent that asks; empty for the main conversation."),
+    ("state", "text", "A [state of permission questions](#permission-questions); here always `PENDING`."),
+    ("asked_at", "text", "When it was asked: ISO 8601, UTC."),
+    ("expires_at", "text", "When silence becomes a denial."),
+)
+
+
+def check() -> None:
+    """Raise ValueError where the tables above and the code disagree."""
+    requests = {cls.__name__: cls for cls in get_args(AnyRequest)}
+    if BODIES.keys() | {"Hello"} != requests.keys():
+        raise ValueError(f"replies without a request, or the reverse: {BODIES.keys() ^ requests.keys()}")
+    for name, rows in BODIES.items():
+        told = re.search(r"Reply: (.*?)\.(?:\s|$)", meaning(requests[name]), re.DOTALL)
+        words = set(re.findall(r"`(\w+)`", told[1])) if told else set()
+        names = {row[0] for row in rows}
+        if not names <= words or words - names - set(requests[name].__struct_fields__):
+            raise ValueError(f"the reply to {name}: its docstring names {sorted(words)}, the table {sorted(names)}")
+    made = question_view(
+        Permission(
+            id=PermissionId("p"),
+            session=SessionId("s"),
+            run=1,
+            request_id="r",
+            tool="Bash",
+            input={},
+            state=PermissionState.PENDING,
+            asked_at_unix_s=0.0,
+            deadline_unix_s=0.0,
+        )
+    )
+    if set(made) != {row[0] for row in QUESTION}:
+        raise ValueError(f"a question has {sorted(made)}")

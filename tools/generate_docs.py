@@ -1,0 +1,60 @@
+"""Writes the generated pages of docs/, or with --check tells which of them are not up to date.
+
+    python tools/generate_docs.py            write them
+    python tools/generate_docs.py --check    exit status 1, and each stale file on a line of standard error
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `tools`, from whatever directory this is called
+
+from tools.docs import errors, limits, metrics, protocol, schema, settings
+from tools.docs.markdown import COMMAND
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+PAGES: dict[str, Callable[[], str]] = {
+    "protocol.md": protocol.render,
+    "protocol.schema.json": schema.render,
+    "errors.md": errors.render,
+    "limits.md": limits.render,
+    "settings.md": settings.render,
+    "metrics.md": metrics.render,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is not up to date")
+    parser.add_argument("--into", type=Path, default=DOCS, metavar="DIR", help="another place than docs/")
+    options = parser.parse_args(argv)
+    pages = rendered()
+    stale = [name for name, text in pages.items() if read(options.into / name) != text]
+    if not options.check:
+        for name in stale:
+            (options.into / name).write_text(pages[name], "utf-8", newline="\n")
+            print(f"written: {options.into / name}")
+        return 0
+    for name in stale:
+        print(f"not up to date: {options.into / name}; `{COMMAND}` writes it again", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def rendered() -> dict[str, str]:
+    """File name -> what it should hold."""
+    return {name: render() for name, render in PAGES.items()}
+
+
+def read(path: Path) -> str | None:
+    """What the file holds now; None when there is none."""
+    return path.read_bytes().decode("utf-8", "replace") if path.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
