@@ -1,8 +1,4 @@
-"""Writes the generated pages of docs/, or with --check tells which of them are not up to date.
-
-    python tools/generate_docs.py            write them
-    python tools/generate_docs.py --check    exit status 1, and each stale file on a line of standard error
-"""
+"""Writes the generated pages of docs/; with --check it writes nothing, names each that is stale, and then exits 1."""
 
 from __future__ import annotations
 
@@ -30,7 +26,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def main(argv: Sequence[str]) -> int:
     """Returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is not up to date")
     parser.add_argument("--into", type=Path, default=DOCS, metavar="DIR", help="another place than docs/")
     options = parser.parse_args(argv)

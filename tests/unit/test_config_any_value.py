@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from betcode.config import scan
@@ -71,6 +71,8 @@ def test_any_json_value_loads_or_is_refused_by_the_name_of_its_key(
 
 @pytest.mark.req("CF-1")
 @given(SETTING, st.text(CHARACTERS, min_size=1))
+@example(settings()["daemon.slots"], "\ud800")
+@example(settings()["daemon.log_level"], "\x7f")
 def test_any_text_in_a_variable_loads_or_is_refused_by_the_name_of_its_key(
     root: Path, setting: Setting, text: str
 ) -> None:

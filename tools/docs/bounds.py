@@ -35,7 +35,7 @@ def numbers(least: int, most: int) -> Bound:
 
 
 def matching(expression: re.Pattern[str], *, or_empty: bool = False) -> dict[str, Any]:
-    """A compiled pattern in the dialect of JSON Schema (ECMA-262): anchored, and with its own word for any character."""
+    """A compiled pattern in the dialect of JSON Schema: anchored, and with its own word for any character."""
     text = expression.pattern.removesuffix(r"\Z").replace(r"\(.*\)", r"\([\s\S]*\)")
     return {"pattern": f"^({text})?$" if or_empty else f"^{text}$"}
 
@@ -70,7 +70,7 @@ BOUNDS: dict[str, Bound] = {
     "Events.after": numbers(0, INT64_HALF),
     "Options.model": Bound(f"does not begin with a dash; {NAME.words}", {"pattern": "^(?!-)"} | NAME.schema),
     "Options.allow": Bound(
-        f"at most {limits.RULES_MAX} rules such as `Bash(git *)`, each at most {limits.RULE_CHARS_MAX:,} characters, no NUL",
+        f"at most {limits.RULES_MAX} rules such as `Bash(git *)`; of each {chars(limits.RULE_CHARS_MAX).words}",
         {"maxItems": limits.RULES_MAX, "items": RULE_TEXT},
     ),
     "Options.permission_ttl_s": Bound(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import UNSET
+from tools.docs.markdown import code
 
 from betcode.model import events, frames
 from betcode.model.ids import ClaudeSessionId, PermissionId, SessionId, permission_id
-from tools.docs.markdown import code
 
 SESSION = SessionId("k3vq7m2xta")
 CLAUDE_SESSION = ClaudeSessionId("0d7b6a3e-5c41-4e0a-9f6b-2f3f8f1f4a77")
@@ -47,7 +46,7 @@ def _line(line: Line) -> str:
     given = msgspec.to_builtins(line)
     for field in msgspec.structs.fields(line):
         default = field.default_factory() if callable(field.default_factory) else field.default
-        if default is not msgspec.NODEFAULT and default is not UNSET and getattr(line, field.name) == default:
+        if getattr(line, field.name) == default:
             del given[field.encode_name]
     return f"client  {msgspec.json.encode(given).decode()}"
 
@@ -55,7 +54,7 @@ def _line(line: Line) -> str:
 def _events(*new: events.Event, first: int) -> frames.SessionFrame:
     """A frame with these events, numbered from `first`."""
     stamped = [
-        msgspec.structs.replace(event, epoch=1, seq=seq, time=TIME.format(seq // 4))
+        msgspec.structs.replace(event, epoch=1, seq=seq, time=TIME.format(seq // 5))
         for seq, event in enumerate(new, first)
     ]
     return frames.SessionFrame(session=SESSION, epoch=1, events=[msgspec.Raw(msgspec.json.encode(e)) for e in stamped])
@@ -65,6 +64,8 @@ def _preview(offset: int, text: str) -> frames.SessionFrame:
     preview = events.Preview(block=BLOCK, part="text", offset=offset, text=text)
     return frames.SessionFrame(session=SESSION, epoch=1, previews=[preview])
 
+
+ASKED = {"command": "rm -r build"}
 
 PARTS: list[tuple[str, list[Line]]] = [
     (
@@ -79,17 +80,19 @@ PARTS: list[tuple[str, list[Line]]] = [
         ],
     ),
     (
-        "Send a message, with a key of your own. Replies and events may come in either order.",
+        "Send a message, with a key of your own. The reply and the first events may come in either order.",
         [
             frames.Send(id=4, session=SESSION, key=MESSAGE, text="remove the build folder"),
             _events(
                 events.UserMessage(message_id=MESSAGE, text="remove the build folder", client="my-client"),
-                events.MessageProgress(message_id=MESSAGE, state="queued", reason="claude is being started"),
+                events.MessageProgress(message_id=MESSAGE, state="queued", reason="claude is starting"),
                 events.Status(state="SPAWNING"),
                 first=1,
             ),
             frames.Reply(re=4, body={"message_id": MESSAGE, "state": "queued", "duplicate": False}),
             _events(
+                events.Status(state="ACTIVE"),
+                events.MessageProgress(message_id=MESSAGE, state="delivered"),
                 events.MessageProgress(message_id=MESSAGE, state="started"),
                 events.TurnBegun(message_id=MESSAGE, model="claude-sonnet-4-5", version="2.1.300"),
                 first=4,
@@ -101,26 +104,26 @@ PARTS: list[tuple[str, list[Line]]] = [
         [
             _preview(0, "I will"),
             _preview(6, " remove it."),
-            _events(events.Assistant(block=BLOCK, part="text", text="I will remove it."), first=6),
+            _events(events.Assistant(block=BLOCK, part="text", text="I will remove it."), first=8),
         ],
     ),
     (
-        "claude asks. Somebody allows it, and a second answer hears that it came too late.",
+        "claude asks. The first answer counts; a second one hears that it came too late.",
         [
             _events(
-                events.ToolCalled(block="msg_01:1", tool_use_id="toolu_01", tool="Bash", input={"command": "rm -r build"}),
+                events.ToolCalled(block="msg_01:1", tool_use_id="toolu_01", tool="Bash", input=ASKED),
                 events.PermissionAsked(
                     permission_id=QUESTION,
                     tool="Bash",
-                    input={"command": "rm -r build"},
+                    input=ASKED,
                     tool_use_id="toolu_01",
                     expires_at="2026-02-07T12:00:02.000Z",
                 ),
-                first=7,
+                first=9,
             ),
             frames.Answer(id=5, permission=QUESTION, allow=True),
             frames.Reply(re=5, body={"permission_id": QUESTION, "state": "ALLOWED"}),
-            _events(events.PermissionSettled(permission_id=QUESTION, state="ALLOWED", by="my-client"), first=9),
+            _events(events.PermissionSettled(permission_id=QUESTION, state="ALLOWED", by="my-client"), first=11),
             frames.Answer(id=6, permission=QUESTION, allow=False),
             frames.Failed(
                 re=6,
@@ -131,17 +134,19 @@ PARTS: list[tuple[str, list[Line]]] = [
         ],
     ),
     (
-        "The turn ends. Then the connection is lost; on the next one the client goes on behind the last event it has.",
+        "The turn ends. Then the daemon is stopped; on the next connection the client goes on behind its last event.",
         [
             _events(
                 events.ToolEnded(tool_use_id="toolu_01", text=""),
-                events.TurnEnded(outcome="completed", message_ids=[MESSAGE], text="I will remove it.", num_turns=2),
-                first=10,
+                events.TurnEnded(outcome="completed", message_ids=[MESSAGE], text="Done.", num_turns=2),
+                events.MessageProgress(message_id=MESSAGE, state="completed"),
+                events.Status(state="IDLE"),
+                first=12,
             ),
             frames.Goodbye(reason="the daemon is stopping", retry_after_s=0.05),
             frames.Hello(id=1, protocol=[frames.PROTOCOL], client="my-client"),
             frames.Welcome(protocol=frames.PROTOCOL, version="0.1.0", pid=4790, capabilities=["attach", "watch"]),
-            frames.Attach(id=2, session=SESSION, epoch=1, seq=11),
+            frames.Attach(id=2, session=SESSION, epoch=1, seq=15),
         ],
     ),
 ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from betcode.model.errors import CODES, Exit
 from tools.docs.markdown import literal, mark, page, table
+
+from betcode.model.errors import CODES, Exit
 
 INTRODUCTION = """\
 # Errors
 
-An error has a *code*, a message that says what happened, and a hint that says what to do. The code is stable: match it
-in scripts and clients (`error` frames, `--json` output, the daemon's log as `error_type`). Messages and hints may change.
-A command that fails ends with the exit status of its error; a code that a command does not know counts as `internal`."""
+An error has a *code*, a message that says what happened, and a hint that says what to do. The code is stable: match
+it in scripts and clients (`error` frames, `--json` output). Messages and hints may change. A command that fails ends
+with the exit status of its error; a code that a command does not know counts as `internal`."""
 
 STATUSES = {
     Exit.OK: "Done.",

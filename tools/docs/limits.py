@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Sequence
 from types import ModuleType
 
-from betcode.keeper import limits as keeper_limits
-from betcode.model import limits as model_limits
 from tools.docs.markdown import literal, mark, page, table
 from tools.docs.reading import Constant, constants, source_of
+
+from betcode.keeper import limits as keeper_limits
+from betcode.model import limits as model_limits
 
 UNITS_OF_BYTES = {"KIB", "MIB"}
 """Of the keeper's file: units for the other lines, no bounds."""
@@ -17,13 +18,13 @@ UNITS_OF_BYTES = {"KIB", "MIB"}
 INTRODUCTION = """\
 # Limits
 
-Every queue, buffer, wait, retry and growing file has a bound. These are fixed in the code; those that a user may
-change are in [settings.md](settings.md). Names end in their unit: `_BYTES`, `_CHARS` (Unicode characters), `_S`
-(seconds), `_MS`, `_DAYS`; without one they count. `PM-2` and the like are lines of
+Every queue, buffer, wait, retry and growing file has a bound. These stand in the code; what a user may change is in
+[settings.md](settings.md). Names tell their unit: `_BYTES`, `_CHARS` (Unicode characters), `_S` (seconds), `_MS`,
+`_DAYS`; without one they count. `PM-2` and the like are lines of
 [requirements.md](requirements.md)."""
 
 SIZES = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
-TIMES = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
+TIMES = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def render() -> str:
@@ -31,8 +32,8 @@ def render() -> str:
     return page(
         mark("src/betcode/model/limits.py", "src/betcode/keeper/limits.py"),
         INTRODUCTION,
-        *_part("Daemon and clients", model_limits),
-        *_part("Keeper", keeper_limits),
+        *_part("The daemon and its clients", model_limits),
+        *_part("The keeper", keeper_limits),
     )
 
 
@@ -43,7 +44,7 @@ def _part(title: str, module: ModuleType) -> list[str]:
         raise ValueError(f"{module.__name__}: no reason is given for {', '.join(silent)}")
     blocks = [f"## {title}"]
     for heading, members in itertools.groupby(found, key=lambda c: c.heading):
-        blocks += [f"### {title}: {heading}" if heading else "", _table(module, list(members))]
+        blocks += [f"### {heading[:1].upper()}{heading[1:]}" if heading else "", _table(module, list(members))]
     return blocks
 
 
@@ -58,11 +59,8 @@ def value_text(name: str, value: object) -> str:
         return " to ".join(value_text(name, item) for item in value)
     assert isinstance(value, int | float), f"{name} is no number"
     digits = f"{value:,.0f}" if float(value).is_integer() else f"{value:,}"
-    parts = set(name.split("_"))
-    larger = SIZES if "BYTES" in parts or "CHARS" in parts else TIMES if "S" in parts else ()
-    for unit, size in larger:
+    words = name.split("_")
+    for unit, size in SIZES if "BYTES" in words else TIMES if "S" in words else ():
         if value >= size and value % size == 0:
-            count = int(value // size)
-            unit_text = "Ki characters" if "CHARS" in parts and unit == "KiB" else unit
-            return f"{digits} ({count} {unit_text.removesuffix('s') if count == 1 else unit_text})"
+            return f"{digits} ({value / size:.0f} {unit})"
     return digits

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
+from tools.docs.markdown import bullets, literal, mark, page, table
 
 from betcode.adapters.metrics import Metrics
-from tools.docs.markdown import bullets, literal, mark, page, table
 
 INTRODUCTION = """\
 # Metrics
@@ -25,7 +25,7 @@ LABELS = {
     "exit_code": "The exit status of claude, or `none` when it had none, such as after a signal.",
     "operation": "What the database was asked to do.",
     "outcome": "`ok`, or the code of the error ([errors.md](errors.md)).",
-    "state": "A session's state, each always present ([protocol.md](protocol.md#states)).",
+    "state": "A session's state, each always present ([protocol.md](protocol.md#states-of-sessions)).",
     "tool_name": "A tool that comes with claude; `other` for those of MCP servers.",
 }
 
@@ -33,7 +33,7 @@ LABELS = {
 def render() -> str:
     """The page."""
     metrics = [value for value in vars(Metrics()).values() if isinstance(value, MetricWrapperBase)]
-    rows = [_row(metric) for metric in sorted(metrics, key=lambda m: m.describe()[0].name)]
+    rows = [_row(metric) for metric in sorted(metrics, key=_name)]
     used = {label for metric in metrics for label in metric._labelnames}
     if used != LABELS.keys():
         raise ValueError(f"labels to explain here, or no longer: {sorted(used ^ LABELS.keys())}")
@@ -46,15 +46,19 @@ def render() -> str:
         table(("label", "values"), [(literal(label), text) for label, text in LABELS.items()]),
         "## Buckets",
         "Upper bounds in seconds, besides `+Inf`:",
-        bullets(f"{literal(m.describe()[0].name)}: {_buckets(m)}" for m in metrics if isinstance(m, Histogram)),
+        bullets(f"{literal(_name(m))}: {_buckets(m)}" for m in metrics if isinstance(m, Histogram)),
     )
 
 
 def _row(metric: MetricWrapperBase) -> tuple[str, str, str, str]:
     [described] = metric.describe()
-    name = described.name + ("_total" if described.type == "counter" else "")
     labels = ", ".join(literal(label) for label in metric._labelnames)
-    return literal(name), described.type, labels, described.documentation
+    return literal(_name(metric)), described.type, labels, described.documentation
+
+
+def _name(metric: MetricWrapperBase) -> str:
+    [described] = metric.describe()
+    return described.name + ("_total" if described.type == "counter" else "")
 
 
 def _buckets(metric: Histogram) -> str:

@@ -3,74 +3,25 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterable
 from typing import Any, get_args, get_origin
 
 import msgspec
-
-from betcode.model import events, frames, limits, rows, states
-from tools.docs import conversation, replies
+from tools.docs import conversation, replies, rules
 from tools.docs.bounds import bound_of
 from tools.docs.markdown import anchor, bullets, literal, mark, page, table
 from tools.docs.reading import attribute_docs, introduction, meaning
 
-CONNECTION = f"""\
-The daemon listens on the Unix socket `daemon.sock` in the runtime directory ([files.md](files.md)); only processes of
-its user may connect. Open a WebSocket on it, with any path but `/healthz` and `/metrics`, which are pages for HTTP
-([metrics.md](metrics.md)). Each text is one JSON object in UTF-8. A request whose `Origin` header is set is refused:
-browsers cannot use this socket.
+from betcode.model import events, frames, rows, states
 
-- `hello` must come first, within {limits.HELLO_WAIT_S:.0f} s.
-- Requests are carried out one after the other, in the order they come.
-- A request may have {limits.FRAME_BYTES_MAX // 1024**2} MiB; for a larger one the connection is closed, after an error if it is not much larger.
-- {limits.CONNECTIONS_MAX} clients may be connected, {limits.CLIENTS_PER_SESSION_MAX} attached to one session.
-- Neither side sends pings: on a Unix socket the end of the other side is always seen.
-- Readers must ignore fields, frame types and event kinds that they do not know.
+ABOUT_THE_SOURCE = "`docs/protocol.md` is generated from here."
+"""In the module's docstring for those who edit it; not for readers of the page."""
 
-[protocol.schema.json](protocol.schema.json) has the same as JSON Schema. All bounds are in [limits.md](limits.md)."""
-
-CURSOR = f"""\
-A *cursor* is the position (epoch, seq) of the last event a client has seen of a session. Keep it, and every event comes
-once and in order, whatever breaks.
-
-1. Inside an epoch, numbers start at 1 and have no hole. An event is stored before anybody sees it and never changes.
-2. `attach` with the cursor. All events behind it come, up to {limits.FRAME_EVENTS_MAX} or about {limits.FRAME_BYTES_SOFT // 1024} KiB a frame, then live
-   ones. Without a cursor attach with epoch 0, seq 0. With `from_end` the cursor is `epoch`, `seq` of the reply.
-3. An event at or before the cursor is a duplicate: drop it. The next one moves the cursor by one, also when you do not
-   know its kind.
-4. If the first event that comes is not number 1 and you had no cursor, older ones are no longer stored: begin there.
-5. A `gap` event whose unit is `events` stands for the numbers `first` to `last`, which are lost: the cursor moves to
-   `last`.
-6. An event further ahead than the next one is a hole that should not be: `detach`, then `attach` with the cursor.
-7. If `reset` is not empty, forget what you hold of this session and take (`epoch` of the frame, 0) as the cursor. This
-   happens when the session's epoch is not yours any more, or when you know more events than are stored.
-8. Acknowledge nothing. A client that reads slowly gets larger frames and merged previews, and slows nobody.
-
-Previews show what is still being written. They have no number and are not stored.
-
-1. Keep one text for each `scope`. A preview keeps the first `offset` characters of what you have of its `block` and
-   appends its `text`. Characters are Unicode code points, not bytes and not UTF-16 units.
-2. The durable event with the same `block` replaces them. A newer block of the scope drops the older one; `turn_ended`
-   drops all. A preview of a block that is complete already is late: drop it.
-3. If `offset` is beyond what you have, text is missing: `detach`, then `attach` with the cursor.
-4. After each `attach` the text of an open block comes once more, from its beginning."""
-
-ERRORS = """\
-A request gets exactly one answer, `reply` or `error`. An `error` means that it was not done. `code` is what to match
-([errors.md](errors.md)); `message` says what happened and `hint` what to do, both for people. A frame that is no
-request is answered too, with its `id` if one can be found in it, else with `re` 0; the connection goes on. It is closed
-after an error to `hello` and after a frame that is too large.
-
-A connection that breaks before the answer leaves open whether the request was done. Send it again: `create` and `send`
-do nothing twice under the same `key`, an `answer` that comes twice is refused, and the other requests do no harm."""
-
-STATE_TITLES: dict[str, type] = {
-    "Sessions": states.SessionState,
-    "Messages": states.MessageState,
-    "Permission questions": states.PermissionState,
-}
+REPLY_HEAD = ("field", "type", "meaning")
+FIELD_HEAD = ("field", "type", "default", "meaning")
 
 OBJECTS: tuple[type, ...] = (frames.Summary, rows.Options, events.Preview, events.Passing)
-"""Objects inside requests, replies and frames, with a heading each."""
+"""Objects inside requests, replies and frames."""
 
 SCALARS: dict[object, str] = {
     str: "text",
@@ -78,8 +29,13 @@ SCALARS: dict[object, str] = {
     float: "number",
     bool: "true or false",
     types.NoneType: "null",
-    Any: "anything",
     msgspec.Raw: "[event](#events)",
+}
+
+STATES: dict[str, type] = {
+    "States of sessions": states.SessionState,
+    "States of messages": states.MessageState,
+    "States of questions": states.PermissionState,
 }
 
 
@@ -89,80 +45,84 @@ def render() -> str:
     return page(
         mark("src/betcode/model/frames.py", "src/betcode/model/events.py"),
         "# Client protocol",
-        introduction(frames),
+        introduction(frames).replace(ABOUT_THE_SOURCE, ""),
         "## Connection",
-        CONNECTION,
+        rules.CONNECTION,
         "## Cursors and previews",
-        CURSOR,
+        rules.CURSOR,
         "## Errors",
-        ERRORS,
+        rules.ERRORS,
         "## Example",
         conversation.render(),
         "## Requests",
-        _common(frames.Request, "op"),
-        *(block for request in get_args(frames.AnyRequest) for block in _request(request)),
+        "Every request has these fields; an answer repeats `id` as `re`.",
+        _family(frames.Request, "op"),
+        *_blocks(_request(request) for request in get_args(frames.AnyRequest)),
         "## Frames",
-        _common(frames.Frame, "type"),
-        *(block for frame in get_args(frames.AnyFrame) for block in _struct(frame, frames.Frame)),
+        "What the daemon sends. Every frame has this field.",
+        _family(frames.Frame, "type"),
+        *_blocks(_struct(f"frame {tag_of(frame)}", frame, frames.Frame) for frame in get_args(frames.AnyFrame)),
         "## Events",
         introduction(events),
-        _common(events.Event, "kind"),
-        *(block for event in get_args(events.AnyEvent) for block in _struct(event, events.Event)),
+        "Every event has these fields.",
+        _family(events.Event, "kind"),
+        *_blocks(_struct(f"event {tag_of(event)}", event, events.Event) for event in get_args(events.AnyEvent)),
         "## Objects",
-        *(block for cls in OBJECTS for block in _struct(cls, None)),
-        "### Question",
-        "A permission question that is open.",
-        table(("field", "type", "meaning"), [(literal(n), t, m) for n, t, m in replies.QUESTION]),
+        *_blocks(_struct(f"object {cls.__name__}", cls) for cls in OBJECTS),
+        "### object Question",
+        "A permission question that waits for an answer.",
+        _reply_table(replies.QUESTION),
         "## States",
-        *(block for title, state in STATE_TITLES.items() for block in _states(title, state)),
+        *_blocks(_states(title, state) for title, state in STATES.items()),
     )
 
 
-def _common(base: type, tag_field: str) -> str:
-    """What all structs of a family have in common."""
-    tag = f"`{tag_field}` says which it is."
-    fields = _fields(base, None)
-    return page(f"{meaning(base)} {tag}", _field_table(base, fields) if fields else "")
+def _blocks(parts: Iterable[list[str]]) -> Iterable[str]:
+    return (block for part in parts for block in part)
+
+
+def tag_of(struct: type) -> str:
+    """The word by which the JSON of a struct is known."""
+    info = msgspec.inspect.type_info(struct)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return str(info.tag)
+
+
+def _family(base: type, tag_field: str) -> str:
+    """The fields that all structs of a family have."""
+    words = {"op": "Which request it is.", "type": "Which frame it is.", "kind": "Which event it is."}
+    return table(FIELD_HEAD, [(literal(tag_field), "text", "required", words[tag_field]), *_field_rows(base, ())])
 
 
 def _request(request: type) -> list[str]:
-    rows_ = replies.BODIES.get(request.__name__)
-    if rows_ is None:
-        reply = "Answered by a [welcome](#welcome) frame."
-    elif not rows_:
-        reply = "The reply's body is empty."
-    else:
-        reply = "Body of the reply:\n\n" + table(("field", "type", "meaning"), [(literal(n), t, m) for n, t, m in rows_])
-    return [*_struct(request, frames.Request), reply]
+    described = _struct(f"request {tag_of(request)}", request, frames.Request)
+    body = replies.BODIES.get(request.__name__)
+    if body is None:
+        return [*described, "Answered by [frame welcome](#frame-welcome)."]
+    return [*described, *(["Body of the reply:", _reply_table(body)] if body else ["The body of the reply is empty."])]
 
 
-def _struct(cls: type, base: type | None) -> list[str]:
+def _reply_table(body: replies.Rows) -> str:
+    return table(REPLY_HEAD, [(literal(name), kind, text) for name, kind, text in body])
+
+
+def _struct(title: str, struct: type, base: type | None = None) -> list[str]:
     """Heading, meaning and fields of one struct, without those of its family."""
-    fields = _fields(cls, base)
-    return [f"### {title_of(cls)}", meaning(cls), _field_table(cls, fields) if fields else ""]
+    known = [field.name for field in msgspec.structs.fields(base)] if base else []
+    rows_ = _field_rows(struct, known)
+    return [f"### {title}", meaning(struct), table(FIELD_HEAD, rows_) if rows_ else ""]
 
 
-def title_of(cls: type) -> str:
-    """The word that stands in the JSON, else the name of the type."""
-    tag = msgspec.inspect.type_info(cls)
-    assert isinstance(tag, msgspec.inspect.StructType)
-    return str(tag.tag) if tag.tag is not None else cls.__name__
-
-
-def _fields(cls: type, base: type | None) -> list[msgspec.structs.FieldInfo]:
-    known = set(base.__struct_fields__) if base else set()  # type: ignore[attr-defined]
-    return [field for field in msgspec.structs.fields(cls) if field.name not in known]
-
-
-def _field_table(cls: type, fields: list[msgspec.structs.FieldInfo]) -> str:
-    docs = attribute_docs(cls)
-    limited = issubclass(cls, frames.Request | rows.Options)
-    lines = []
-    for field in fields:
-        bound = bound_of(cls.__name__, field.name) if limited else None
-        words = " ".join(text for text in (docs.get(field.name, ""), f"Limits: {bound.words}." if bound else "") if text)
-        lines.append((literal(field.encode_name), type_text(field.type), default_text(field), words))
-    return table(("field", "type", "default", "meaning and limits"), lines)
+def _field_rows(struct: type, known: Iterable[str]) -> list[tuple[str, str, str, str]]:
+    docs = attribute_docs(struct)
+    limited = issubclass(struct, frames.Request | rows.Options)
+    found = []
+    for field in msgspec.structs.fields(struct):
+        if field.name not in known:
+            bound = bound_of(struct.__name__, field.name) if limited else None
+            words = docs.get(field.name, "") + (f" Limits: {bound.words}." if bound else "")
+            found.append((literal(field.encode_name), type_text(field.type), default_text(field), words))
+    return found
 
 
 def default_text(field: msgspec.structs.FieldInfo) -> str:
@@ -179,7 +139,7 @@ def type_text(kind: Any) -> str:
     if kind in SCALARS:
         return SCALARS[kind]
     if kind in OBJECTS:
-        return f"[{kind.__name__}]({anchor(kind.__name__)})"
+        return f"[{kind.__name__}]({anchor(f'object {kind.__name__}')})"
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (list, tuple):
         return f"list of {type_text(arguments[0])}"

@@ -61,10 +61,11 @@ def constants(source: str) -> list[Constant]:
 def _explained(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str, ast.stmt]]:
     """Each assignment to one name: the name, the text below it (may be empty), the assignment."""
     for node, below in zip(body, [*body[1:], None], strict=True):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        for target in targets:
-            if isinstance(target, ast.Name):
-                yield target.id, _text(below), node
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]):
+                yield name, _text(below), node
+            case _:
+                pass
 
 
 def _text(node: ast.stmt | None) -> str:

@@ -8,20 +8,21 @@ from __future__ import annotations
 import re
 from typing import get_args
 
+from tools.docs.reading import meaning
+
 from betcode.engine.registry import question_view
 from betcode.model.frames import AnyRequest
 from betcode.model.ids import PermissionId, SessionId
 from betcode.model.rows import Permission
 from betcode.model.states import PermissionState
-from tools.docs.reading import meaning
 
 Rows = tuple[tuple[str, str, str], ...]
 """name, type, meaning"""
 
 NOTHING: Rows = ()
 WAITING: Rows = (("waiting", "whole number", "Messages that wait for their turn."),)
-SUMMARY: Rows = (("session", "[Summary](#summary)", "The session as it is now."),)
-SUMMARIES = "list of [Summary](#summary)"
+SUMMARY: Rows = (("session", "[Summary](#object-summary)", "The session as it is now."),)
+SUMMARIES = "list of [Summary](#object-summary)"
 
 BODIES: dict[str, Rows] = {
     "Create": SUMMARY,
@@ -41,7 +42,7 @@ BODIES: dict[str, Rows] = {
     ),
     "Send": (
         ("message_id", "text", "The key you sent."),
-        ("state", "text", "A [state of messages](#messages)."),
+        ("state", "text", "A [state of messages](#states-of-messages)."),
         ("duplicate", "true or false", "This key was accepted before; nothing new was done."),
     ),
     "Answer": (
@@ -54,7 +55,7 @@ BODIES: dict[str, Rows] = {
     "Retry": WAITING,
     "Close": (("state", "text", "`CLOSED`, or `closing` while its process still ends."),),
     "Rename": (("name", "text", "The new name."),),
-    "Permissions": (("permissions", "list of [Question](#question)", "Oldest first, at most 1,000."),),
+    "Permissions": (("permissions", "list of [Question](#object-question)", "Oldest first, at most 1,000."),),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),
         ("database", "object", "`path`; `state`, which is `ok` or says what is wrong."),
@@ -73,7 +74,7 @@ QUESTION: Rows = (
     ("description", "text", "claude's own description of the call, or empty."),
     ("reason", "text", "Why claude asks, or empty."),
     ("agent_id", "text", "The subagent that asks; empty for the main conversation."),
-    ("state", "text", "A [state of permission questions](#permission-questions); here always `PENDING`."),
+    ("state", "text", "A [state of questions](#states-of-questions); here always `PENDING`."),
     ("asked_at", "text", "When it was asked: ISO 8601, UTC."),
     ("expires_at", "text", "When silence becomes a denial."),
 )

@@ -7,12 +7,12 @@ import json
 from typing import Any, get_args
 
 import msgspec
+from tools.docs.bounds import bound_of
+from tools.docs.markdown import COMMAND
 
 from betcode.model.events import AnyEvent
 from betcode.model.frames import PROTOCOL, AnyFrame, AnyRequest, SessionFrame
 from betcode.model.rows import Options
-from tools.docs.bounds import bound_of
-from tools.docs.markdown import COMMAND
 
 UNIONS: dict[str, Any] = {"AnyRequest": AnyRequest, "AnyFrame": AnyFrame, "AnyEvent": AnyEvent}
 REFERENCE = "#/$defs/{name}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from betcode.config.show import reference
 from tools.docs.markdown import mark, page
+
+from betcode.config.show import reference
 
 
 def render() -> str:

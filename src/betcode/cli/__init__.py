@@ -1,1 +1,1 @@
-"""The command line: one file for each group of verbs. Nothing is imported here; verbs import what they need when they run."""
+"""The command line: one file for each group of verbs. Nothing is imported here; verbs import what they need."""

@@ -138,11 +138,12 @@ class Person:
 
     async def _line(self, name: str) -> str | None:
         """A line from the terminal, or an empty one when the question was settled meanwhile. None at the end."""
-        reading = asyncio.create_task(read_line(), name="read the terminal")
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(read_line(), name="read the terminal")
         try:
             while name in self._open:
                 self._changed.clear()
-                changed = asyncio.create_task(self._changed.wait(), name="wait for questions")
+                changed = loop.create_task(self._changed.wait(), name="wait for questions")
                 try:
                     await asyncio.wait((reading, changed), return_when=asyncio.FIRST_COMPLETED)
                 finally:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
+
+import psutil
 
 from betcode.client import brief
 from betcode.model import limits
@@ -29,9 +30,7 @@ def stop_daemon(socket_path: Path, *, end_sessions: bool) -> int | None:
     patience_s = limits.SHUTDOWN_WAIT_S + (limits.STOP_GRACE_S if end_sessions else 0.0)
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if _has_ended(pid):
             return pid
         time.sleep(_POLL_S)
     raise BetcodeError(
@@ -39,3 +38,11 @@ def stop_daemon(socket_path: Path, *, end_sessions: bool) -> int | None:
         f"the daemon (pid {pid}) has not ended within {patience_s:.0f} s",
         hint=f"See `betcode daemon logs`. Killing it (kill -9 {pid}) loses nothing.",
     )
+
+
+def _has_ended(pid: int) -> bool:
+    """Also when nobody has collected its exit status, as in a container without an init process."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True

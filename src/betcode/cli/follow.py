@@ -123,7 +123,7 @@ def _stopped(why: str, session: str) -> BetcodeError:
         return BetcodeError(
             "run.timeout",
             "the time given with --timeout is over",
-            hint=f"Go on with: betcode run --resume {session} ...",
+            hint=f"Go on with: betcode run --resume {session}",
         )
     return BetcodeError("run.interrupted", "interrupted", hint=f"Look at the session with: betcode attach {session}")
 

@@ -34,13 +34,11 @@ def result_lines(event: dict[str, Any]) -> list[str]:
     """What a tool gave back, its first lines."""
     lines = [line for line in event["text"].split("\n") if line.strip()]
     mark = "failed: " if event.get("is_error") else ""
-    shown = [
-        f"{inside(event)}  | {mark if number == 0 else ''}{cut(line)}"
-        for number, line in enumerate(lines[:RESULT_LINES])
-    ]
+    margin = f"{inside(event)}  | "
+    shown = [f"{margin}{mark if number == 0 else ''}{cut(line)}" for number, line in enumerate(lines[:RESULT_LINES])]
     if len(lines) > RESULT_LINES:
-        shown.append(f"{inside(event)}  | [... {len(lines) - RESULT_LINES} more lines]")
-    return shown or [f"{inside(event)}  | {mark}(nothing)"]
+        shown.append(f"{margin}[... {len(lines) - RESULT_LINES} more lines]")
+    return shown or [f"{margin}{mark}(nothing)"]
 
 
 def inside(event: dict[str, Any]) -> str:
@@ -83,7 +81,7 @@ def event_lines(event: dict[str, Any]) -> list[str]:
         case "tool_result":
             return result_lines(event)
         case "permission_asked":
-            return question_lines(event) + [f"  id: {event['permission_id']}, until {event.get('expires_at', '')}"]
+            return [*question_lines(event), f"  id: {event['permission_id']}, until {event.get('expires_at', '')}"]
         case "turn_ended":
             return [f"-- turn {event['outcome']}" + (f": {'; '.join(event['errors'])}" if event.get("errors") else "")]
         case "error":

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from betcode.cli import lines
-from betcode.cli.output import remark, say, write
+from betcode.cli.output import remark, write
 from betcode.client.session_view import Dropped, Durable, Increment, Reset
 from betcode.client.stream import Attached
 
@@ -45,6 +45,7 @@ class Live:
         self._describe = describe
         self._block = ""
         self._text = ""
+        self._line_open = False
 
     def take(self, item: object) -> None:
         """Show one news."""
@@ -69,23 +70,27 @@ class Live:
         self._tell(text)
 
     def close_line(self) -> None:
-        """End a line that is being streamed."""
-        if self._text and not self._text.endswith("\n"):
+        """End a line that is being streamed; the rest of its block goes on below."""
+        if self._line_open:
             write("\n")
-        self._block, self._text = "", ""
+            self._line_open = False
+
+    def _write(self, text: str) -> None:
+        if text:
+            write(text)
+            self._line_open = not text.endswith("\n")
 
     def _increment(self, item: Increment) -> None:
         if item.block != self._block:
             self.close_line()
-            self._block = item.block
+            self._block, self._text = item.block, ""
         if item.offset == len(self._text):
             self._text += item.text
-            write(item.text)
+            self._write(item.text)
             return
-        text = self._text[: item.offset] + item.text
+        self._text = self._text[: item.offset] + item.text
         self.note("[claude wrote this anew]")
-        self._block, self._text = item.block, text
-        write(text)
+        self._write(self._text)
 
     def _durable(self, event: dict[str, Any]) -> None:
         if event["kind"] == "assistant" and not event.get("scope") and event["part"] == "text":
@@ -97,11 +102,11 @@ class Live:
     def _answer(self, event: dict[str, Any]) -> None:
         text = event["text"]
         if event["block"] == self._block and text.startswith(self._text):
-            write(text[len(self._text) :])
-            self._text = text
-            self.close_line()
+            self._write(text[len(self._text) :])
         else:
             self.close_line()
-            say(text.removesuffix("\n"))
+            self._write(text)
+        self.close_line()
+        self._block, self._text = "", ""
         if event.get("interrupted"):
             self.note("[interrupted]")

@@ -50,7 +50,7 @@ def _follow(path: Path, log: BinaryIO, as_json: bool) -> None:
         except OSError:
             replaced = False  # between two files
         if replaced and not log.read(1):
-            log = path.open("rb")  # noqa: SIM115, PLW2901 - closed with the process
+            log = path.open("rb")  # closed with the process
         else:
             time.sleep(POLL_S)
 

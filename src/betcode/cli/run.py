@@ -39,7 +39,7 @@ from betcode.cli.invocation import Invocation, pass_invocation
     "--stream/--no-stream", default=None, help="Show the answer while it is written. [default: on a terminal]"
 )
 @pass_invocation
-def run(invocation: Invocation, **options: object) -> int:
+def run(invocation: Invocation, /, **options: object) -> int:
     """Send PROMPT to claude, show the answer, end when it is done.
 
     Without PROMPT, or with `-`, standard input is the prompt. With PROMPT, piped text is added as context.

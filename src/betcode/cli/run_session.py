@@ -50,7 +50,8 @@ def run_prompt(invocation: Invocation, options: RunOptions) -> int:
     """Do it all; returns the exit status."""
     _check(options)
     text = read_prompt(options.prompt)
-    return asyncio.run(_run(invocation, options, text))
+    directory = os.path.realpath(options.directory or os.getcwd())
+    return asyncio.run(_run(invocation, options, text, directory))
 
 
 def _check(options: RunOptions) -> None:
@@ -73,12 +74,12 @@ def _check(options: RunOptions) -> None:
         )
 
 
-async def _run(invocation: Invocation, options: RunOptions, text: str) -> int:
+async def _run(invocation: Invocation, options: RunOptions, text: str, directory: str) -> int:
     clock = asyncio.get_running_loop().time
     started_s = clock()
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(invocation.client())
-        session = await _session(client, options, invocation)
+        session = await _session(client, options, invocation, directory)
         if session["state"] == SessionState.CRASHED:
             raise BetcodeError(
                 "agent.crashed",
@@ -101,7 +102,7 @@ async def _run(invocation: Invocation, options: RunOptions, text: str) -> int:
             questions=await _questions(client, session, options, live.note if text_form else remark),
         )
         await client.request(Send(session=session["id"], key=key, text=text))
-        # The time given counts from the start of the command: a daemon that comes up slowly is no reason to wait longer.
+        # The time counts from the start of the command: a daemon that comes up slowly is no reason to wait longer.
         left_s = None if options.timeout is None else max(0.0, options.timeout - (clock() - started_s))
         await follow(following, timeout_s=left_s)
     error = task.error()
@@ -125,9 +126,8 @@ def _printer(options: RunOptions) -> Any:
     return lambda item: say_raw(item.raw) if isinstance(item, Durable) else None
 
 
-async def _session(client: Client, options: RunOptions, invocation: Invocation) -> dict[str, Any]:
+async def _session(client: Client, options: RunOptions, invocation: Invocation, directory: str) -> dict[str, Any]:
     """The summary of the session to use."""
-    directory = os.path.realpath(options.directory or os.getcwd())
     if options.resume:
         found: dict[str, Any] = (await client.request(Show(session=options.resume)))["session"]
         return found

@@ -38,7 +38,7 @@ URI = "ws://localhost/v1"
 R = TypeVar("R", bound=Request)
 
 
-class ConnectionLost(Exception):  # noqa: N818 - named after what happened, as ConnectionError's family is
+class ConnectionLost(Exception):
     """The connection ended. `goodbye` is the daemon's last word, if it said one."""
 
     def __init__(self, why: str, goodbye: Goodbye | None = None) -> None:

@@ -45,7 +45,7 @@ async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path:
         BetcodeError: the code the daemon reported, `daemon.start_failed` when it ended without a report, or
             `daemon.unreachable` when it did not answer within `limits.DAEMON_READY_WAIT_S`.
     """
-    log_size = log_path.stat().st_size if log_path.exists() else 0
+    log_size = _size(log_path)
     ours, theirs = os.pipe()
     try:
         try:
@@ -69,6 +69,10 @@ async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path:
             code if known else "daemon.start_failed", text, hint=str(report.get("hint") or "See `betcode daemon logs`.")
         )
     await _other_one(socket_path, str(report.get("message", "")))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _spawn(argv: Sequence[str], env: Mapping[str, str], log_path: Path, report_fd: int) -> subprocess.Popen[bytes]:
@@ -132,11 +136,14 @@ async def _report(descriptor: int) -> dict[str, Any] | None:
 
 async def _other_one(socket_path: Path, message: str) -> None:
     """Wait until the daemon that was faster answers."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limits.DAEMON_READY_WAIT_S):
-            while not await asyncio.to_thread(brief.answers, socket_path, timeout_s=limits.CLOSE_WAIT_S):
-                await asyncio.sleep(_POLL_S)
+    clock = asyncio.get_running_loop().time
+    deadline_s = clock() + limits.DAEMON_READY_WAIT_S
+    for _ in range(int(limits.DAEMON_READY_WAIT_S / _POLL_S)):
+        if await asyncio.to_thread(brief.answers, socket_path, timeout_s=limits.CLOSE_WAIT_S):
             return
+        if clock() > deadline_s:
+            break
+        await asyncio.sleep(_POLL_S)
     raise BetcodeError(
         "daemon.unreachable",
         message or "another daemon holds the lock of this data directory and does not answer",

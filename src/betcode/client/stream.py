@@ -51,7 +51,7 @@ class Attached:
 
 
 class Stream:
-    """Iterate over it for `Attached` and the news of `SessionView`. Close it with `aclose` when it is not read to the end.
+    """Iterate over it for `Attached` and the news of `SessionView`; close it with `aclose`.
 
     Iterating raises BetcodeError when the session is unknown or the client has given up.
     """

@@ -118,6 +118,7 @@ class Setting:
             return self.convert(os.path.abspath(text))
         if self.kind not in (bool, int, float):
             return self.convert(text)
+        _refuse_control_characters(text.strip())
         try:
             return msgspec.convert(text.strip(), self.annotation, strict=False)
         except msgspec.ValidationError as e:

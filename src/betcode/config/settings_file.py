@@ -60,11 +60,9 @@ def read(path: Path, *, is_project: bool) -> Findings:
     except (FileNotFoundError, NotADirectoryError):
         return findings
     except (OSError, ValueError) as e:
-        findings.problems.append(
-            Problem(
-                f"{path_text(path)} cannot be read: {e}", "Make it a readable JSON file of at most 1 MiB, or remove it."
-            )
-        )
+        reason = e.strerror if isinstance(e, OSError) else e
+        hint = "Make it a readable JSON file of at most 1 MiB, or remove it."
+        findings.problems.append(Problem(f"{path_text(path)} cannot be read: {reason}", hint))
         return findings
     try:
         text = raw.removeprefix(b"\xef\xbb\xbf").decode()
@@ -103,7 +101,7 @@ def unknown(key: str) -> str:
 def _bytes(path: Path, *, is_project: bool) -> bytes:
     """The file's content. Raises OSError, ValueError when it is not a regular file or too large, and BetcodeError."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
+    try:
         state = os.fstat(fd)
         if not stat.S_ISREG(state.st_mode):
             raise ValueError("it is not a regular file")
@@ -113,7 +111,10 @@ def _bytes(path: Path, *, is_project: bool) -> bytes:
                 f"{path_text(path)} can be written by other users",
                 hint="It names the program that is run. Make it yours alone: chown and chmod 600.",
             )
-        content = file.read(FILE_BYTES_MAX + 1)
+        with open(fd, "rb", closefd=False) as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    finally:
+        os.close(fd)
     if len(content) > FILE_BYTES_MAX:
         raise ValueError(f"it is larger than {FILE_BYTES_MAX} bytes")
     return content

@@ -81,14 +81,16 @@ class Connection:
         self._push(json_frame(kind, fields))
 
     def push_stderr(self, chunk: bytes) -> None:
-        """Queue stderr bytes, or drop them if this daemon does not read; the next ones then say how many."""
-        if self._control_bytes > CONTROL_BACKLOG_BYTES_MAX // 2:
+        """Queue stderr bytes, or drop them if this daemon does not read; a note then says how many."""
+        if self._stderr_dropped or self._control_bytes > CONTROL_BACKLOG_BYTES_MAX // 2:
             self._stderr_dropped += len(chunk)
-            return
-        if self._stderr_dropped:
-            chunk = b"[keeper: %d bytes of stderr were not forwarded]\n" % self._stderr_dropped + chunk
-            self._stderr_dropped = 0
-        self._push(frame(Kind.ERR, chunk))
+        else:
+            self._push(frame(Kind.ERR, chunk))
+
+    def _push_stderr_note(self) -> None:
+        note = b"\n[keeper: %d bytes of stderr were not forwarded]\n" % self._stderr_dropped
+        self._stderr_dropped = 0
+        self._push(frame(Kind.ERR, note))
 
     def _push(self, encoded: bytes) -> None:
         self._control.append(encoded)
@@ -126,6 +128,8 @@ class Connection:
 
     def _take_next(self, journal: Journal) -> bool:
         """Put the next frame into the backlog; False if there is none."""
+        if self._stderr_dropped and not self._control and self.attached:
+            self._push_stderr_note()
         if self._control:
             self._backlog = memoryview(self._control.pop(0))
             self._control_bytes -= len(self._backlog)

@@ -163,6 +163,7 @@ def _be_keeper(prepared: Prepared, report_fd: int) -> None:
         umask = os.umask(0o077)
         os.chdir("/")  # no file system is kept busy
         _leave_stdio()
+        _hold_signals()
         become_subreaper()
         started_unix_s = time.time()
         try:
@@ -214,6 +215,13 @@ def _assemble(prepared: Prepared, child: Child, *, started_unix_s: float) -> Kee
         started_unix_s=started_unix_s,
     )
     return Keeper(run, prepared.listener)
+
+
+def _hold_signals() -> None:
+    """A closing terminal must not end a turn; a SIGTERM waits until the loop can answer it with a report."""
+    for number in (signals.SIGHUP, signals.SIGINT):
+        signals.signal(number, signals.SIG_IGN)
+    signals.pthread_sigmask(signals.SIG_BLOCK, (signals.SIGTERM,))
 
 
 def _leave_stdio() -> None:

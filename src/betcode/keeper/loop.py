@@ -114,8 +114,7 @@ class Keeper(Requests):
         signals.set_wakeup_fd(wake_write_fd, warn_on_full_buffer=False)
         for number in (signals.SIGCHLD, signals.SIGTERM):
             signals.signal(number, lambda *_: None)  # the wake-up descriptor tells; this only stops the default
-        for number in (signals.SIGHUP, signals.SIGINT):
-            signals.signal(number, signals.SIG_IGN)  # a closing terminal must not end a turn
+        signals.pthread_sigmask(signals.SIG_UNBLOCK, (signals.SIGTERM,))  # the launcher held it back
 
     def _on_wake(self, _events: int) -> None:
         try:

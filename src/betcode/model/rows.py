@@ -82,7 +82,7 @@ class Mark(Struct, frozen=True):
 
 
 class SessionRow(Struct, frozen=True, kw_only=True):
-    """A session as stored. (`run`, `offset`): how far claude's output has become events, in one transaction with them."""
+    """A session as stored. (`run`, `offset`): how far claude's output has become events; stored with them."""
 
     id: SessionId
     claude_session_id: ClaudeSessionId

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -29,6 +30,30 @@ class DemoFailed(Exception):
     """A step did not show what it should."""
 
 
+class Screen:
+    """The viewer's one screen, shared by several terminals: a line belongs to one of them."""
+
+    open_label = ""
+
+    @classmethod
+    def write(cls, label: str, piece: str) -> None:
+        """Show a piece of a line of `label`, on a line of its own if another terminal's line is open."""
+        if cls.open_label != label:
+            cls.end_line()
+            sys.stdout.write(f"  {label} │ ")
+        cls.open_label = "" if piece.endswith("\n") else label
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+
+    @classmethod
+    def end_line(cls) -> None:
+        """Close a line that is open."""
+        if cls.open_label:
+            sys.stdout.write("\n")
+            cls.open_label = ""
+        sys.stdout.flush()
+
+
 class Terminal:
     """One betcode command as a user would run it, its output shown line by line as it comes."""
 
@@ -40,16 +65,12 @@ class Terminal:
 
     async def _show(self) -> None:
         assert self.process.stdout is not None
-        at_start = True
         while chunk := await self.process.stdout.read(4096):
             text = chunk.decode("utf-8", "replace")
             self.text += text
             for line in text.splitlines(keepends=True):
-                sys.stdout.write((f"  {self.label} │ " if at_start else "") + line)
-                at_start = line.endswith("\n")
-            sys.stdout.flush()
-        if not at_start:
-            sys.stdout.write("\n")
+                Screen.write(self.label, line)
+        Screen.end_line()
 
     async def end(self) -> int:
         """Wait for the command; returns its exit status."""
@@ -66,6 +87,7 @@ class Demo:
         self.project = home / "project"
         self.project.mkdir()
         self.env = env
+        self.terminals: list[Terminal] = []
 
     async def start(self, label: str, *arguments: str) -> Terminal:
         """Run a command whose output is shown."""
@@ -82,7 +104,9 @@ class Demo:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        return Terminal(label, process)
+        terminal = Terminal(label, process)
+        self.terminals.append(terminal)
+        return terminal
 
     async def ask(self, *arguments: str) -> Any:
         """Run a command with --json and return what it says."""
@@ -117,7 +141,7 @@ class Demo:
     async def streamed(self) -> None:
         """A streamed answer."""
         title(1, "A prompt. The daemon starts by itself, runs the real claude, and the answer streams in.")
-        run = await self.start("one", "run", prompt("Say something", {"words": 40, "delta_ms": 20}))
+        run = await self.start("one", "run", "--stream", prompt("Say something", {"words": 40, "delta_ms": 20}))
         check(await run.end() == 0, "the command ended well")
         check(words(40) in run.text, "the whole answer arrived")
 
@@ -127,8 +151,8 @@ class Demo:
             2, "A tool call. claude asks; the question waits for an answer from any client; here a second one allows."
         )
         call = {"tool": {"name": "Bash", "input": {"command": "echo made by claude > note.txt", "description": "w"}}}
-        run = await self.start("one", "run", prompt("Write a note", call, {"text": "The note is written."}))
-        questions = await self.until("the question", lambda p: p, "permissions", "list")
+        run = await self.start("one", "run", "--stream", prompt("Write a note", call, {"text": "The note is written."}))
+        questions = await self.until("the question", lambda p: p["permissions"], "permissions", "list")
         check(not (self.project / "note.txt").exists(), "nothing was run before the answer")
         allow = await self.start("two", "permissions", "allow", questions[0]["id"])
         check(await allow.end() == 0, "the answer was taken")
@@ -138,7 +162,7 @@ class Demo:
     async def killed(self) -> None:
         """A second client sees the same, and the daemon dies in the middle."""
         title(3, "A long answer, seen by two clients. In the middle of it the daemon is killed with -9.")
-        run = await self.start("one", "run", prompt("A long answer", {"words": WORDS, "delta_ms": DELTA_MS}))
+        run = await self.start("one", "run", "--stream", prompt("A long answer", {"words": WORDS, "delta_ms": DELTA_MS}))
         session = await self.until(
             "the running turn",
             lambda s: next((x for x in s["sessions"] if x["state"] == "ACTIVE" and x["claude_pid"]), None),
@@ -156,8 +180,8 @@ class Demo:
         )
         check(await run.end() == 0, "the first client ended well, although its daemon died")
         check(await watch.end() == 0, "so did the second")
-        check(words(WORDS) in run.text, "the first client has the whole answer, nothing lost, nothing twice")
-        check(words(WORDS).strip().split()[-1] in watch.text, "the second client saw it to its end")
+        check(answer_in(run.text) == words(WORDS).split(), "the first client has the whole answer, nothing lost, nothing twice")
+        check(answer_in(watch.text) == words(WORDS).split(), "so has the second")
         after = await self.until(
             "the new daemon's status", lambda s: s if s["daemon"]["pid"] != daemon else None, "status"
         )
@@ -166,6 +190,10 @@ class Demo:
 
     async def stop(self) -> None:
         """Leave nothing running."""
+        for terminal in self.terminals:
+            if terminal.process.returncode is None:
+                terminal.process.kill()
+                await terminal.end()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -184,6 +212,7 @@ class Demo:
 
 def say(text: str) -> None:
     """One line for the viewer."""
+    Screen.end_line()
     print(text, flush=True)
 
 
@@ -202,6 +231,11 @@ def check(good: bool, what: str) -> None:
 def words(count: int) -> str:
     """What the scripted model answers to {"words": count}."""
     return " ".join(f"w{i}" for i in range(count))
+
+
+def answer_in(text: str) -> list[str]:
+    """The model's words in what a terminal showed, without the lines about the connection between them."""
+    return re.findall(r"\bw\d+\b", text)
 
 
 def prompt(text: str, *steps: dict[str, Any]) -> str:
@@ -241,8 +275,8 @@ def main() -> int:
     """Run the demo; returns the exit status."""
     try:
         asyncio.run(show())
-    except DemoFailed as error:
-        say(f"\ndemo: failed: {error}")
+    except (DemoFailed, OSError, KeyError, ValueError) as error:
+        say(f"\ndemo: failed: {error or error!r}")
         return 1
     say("demo: ok")
     return 0

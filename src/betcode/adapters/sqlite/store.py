@@ -82,6 +82,11 @@ class SqliteStore:
         return self._health.state if self._writer.alive else "stopped"
 
     @property
+    def queued(self) -> int:
+        """Transactions handed in and without an outcome, at most `limits.WRITE_QUEUE_MAX`; more wait to be let in."""
+        return self._writer.queued
+
+    @property
     def intake_problems(self) -> tuple[Problem, ...]:
         """What opening the intake log found damaged."""
         return self._parts.log.problems
@@ -96,6 +101,7 @@ class SqliteStore:
         await asyncio.to_thread(self._shut)
 
     def _shut(self) -> None:
+        self._writer.join()
         self._readers.close()
         try:
             self._parts.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)

@@ -32,8 +32,11 @@ class Writer:
         self._closing = False
         self._ended = asyncio.Event()
         self.alive = True
+        self.queued = 0
+        """Transactions handed in and without an outcome."""
         # A daemon thread: what it has not acknowledged when the process ends was not promised to anybody.
-        threading.Thread(target=self._run, name="betcode-store-writer", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="betcode-store-writer", daemon=True)
+        self._thread.start()
 
     async def write(self, transaction: Transaction) -> None:
         """Return when it is durable.
@@ -45,6 +48,7 @@ class Writer:
         if self._closing or not self.alive:
             self._room.release()
             raise _closed()
+        self.queued += 1
         outcome = self._loop.create_future()
         self._jobs.put((transaction, outcome))
         try:
@@ -62,6 +66,10 @@ class Writer:
             self._closing = True
             self._jobs.put(None)
         await self._ended.wait()
+
+    def join(self) -> None:
+        """Wait for the end of the thread, which `close` has begun. Blocks; for any thread."""
+        self._thread.join()
 
     def _run(self) -> None:
         """The thread. Whatever ends it, nobody is left waiting for an acknowledgement."""
@@ -102,6 +110,7 @@ class Writer:
     def _settle(self, settled: list[tuple[asyncio.Future[None], Outcome]]) -> None:
         for future, outcome in settled:
             self._room.release()
+            self.queued -= 1
             if outcome is None:
                 future.set_result(None)
             else:
