@@ -68,6 +68,17 @@ def test_a_frame_over_the_limit_is_refused_before_its_payload_arrives() -> None:
     assert FrameReader(10).feed(HEAD.pack(10, Kind.STDIN)) == []
 
 
+@pytest.mark.req("INV-8", "PS-6")
+def test_what_came_before_a_long_frame_is_returned_first_and_may_raise_the_limit() -> None:
+    reader = FrameReader(10)
+    assert reader.feed(frame(Kind.ATTACH, b"me") + frame(Kind.STDIN, b"x" * 50)) == [(Kind.ATTACH, b"me")]
+    reader.payload_bytes_max = 100
+    assert reader.feed(b"") == [(Kind.STDIN, b"x" * 50)]
+    assert reader.feed(frame(Kind.PING) + frame(Kind.STDIN, b"x" * 101)) == [(Kind.PING, b"")]
+    with pytest.raises(ProtocolError):
+        reader.feed(b"")
+
+
 @pytest.mark.req("PS-6")
 def test_a_kind_that_nobody_knows_comes_out_as_a_number() -> None:
     assert FrameReader().feed(frame(250, b"new")) == [(250, b"new")]

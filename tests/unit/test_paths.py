@@ -171,12 +171,24 @@ def test_a_directory_open_to_others_is_refused_with_the_command_that_closes_it(
 ) -> None:
     paths = three(tmp_path / "with space")
     prepare(paths)
+    (tmp_path / "with space" / name / "something").touch()
     (tmp_path / "with space" / name).chmod(bits)
     error = refusal(paths)
     assert error.code == "config.insecure"
     assert f"{bits:04o}" in str(error)
     subprocess.run(shlex.split(error.hint), check=True)
     prepare(paths)
+
+
+@pytest.mark.req("SE-1")
+@pytest.mark.parametrize("bits", [0o755, 0o775, 0o777])
+def test_an_empty_directory_that_the_user_made_for_us_is_closed_to_others(tmp_path: Path, bits: int) -> None:
+    paths = three(tmp_path)
+    for directory in (paths.data, paths.runtime):
+        directory.mkdir(parents=True)
+        directory.chmod(bits)
+    prepare(paths)
+    assert [mode(p) for p in (paths.data, paths.runtime)] == [0o700] * 2
 
 
 def foreign(tmp_path: Path) -> Path:

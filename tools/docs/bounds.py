@@ -85,6 +85,6 @@ BOUNDS: dict[str, Bound] = {
 """`Struct.field`, or the field alone where every request that has it is checked alike."""
 
 
-def bound_of(struct: str, name: str) -> Bound | None:
-    """The limits of a field of a request or of what it holds."""
-    return BOUNDS.get(f"{struct}.{name}") or BOUNDS.get(name)
+def key_of(struct: str, name: str) -> str:
+    """The key in `BOUNDS` for a field of a request or of what it holds; empty when nothing limits it."""
+    return next((key for key in (f"{struct}.{name}", name) if key in BOUNDS), "")

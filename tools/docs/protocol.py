@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 from tools.docs import conversation, replies, rules
-from tools.docs.bounds import bound_of
+from tools.docs.bounds import BOUNDS, key_of
 from tools.docs.markdown import anchor, bullets, literal, mark, page, table
 from tools.docs.reading import attribute_docs, introduction, meaning
 
@@ -119,8 +119,8 @@ def _field_rows(struct: type, known: Iterable[str]) -> list[tuple[str, str, str,
     found = []
     for field in msgspec.structs.fields(struct):
         if field.name not in known:
-            bound = bound_of(struct.__name__, field.name) if limited else None
-            words = docs.get(field.name, "") + (f" Limits: {bound.words}." if bound else "")
+            key = key_of(struct.__name__, field.name) if limited else ""
+            words = docs.get(field.name, "") + (f" Limits: {BOUNDS[key].words}." if key else "")
             found.append((literal(field.encode_name), type_text(field.type), default_text(field), words))
     return found
 

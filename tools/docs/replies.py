@@ -58,7 +58,7 @@ BODIES: dict[str, Rows] = {
     "Permissions": (("permissions", "list of [Question](#object-question)", "Oldest first, at most 1,000."),),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),
-        ("database", "object", "`path`; `state`, which is `ok` or says what is wrong."),
+        ("database", "object", "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`."),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
     "Stop": NOTHING,

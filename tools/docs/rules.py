@@ -5,7 +5,8 @@ from __future__ import annotations
 from betcode.model import limits
 
 REQUEST_MIB = limits.FRAME_BYTES_MAX // 1024**2
-FRAME_KIB = limits.FRAME_BYTES_SOFT // 1024
+EVENTS = limits.FRAME_EVENTS_MAX
+KIB = limits.FRAME_BYTES_SOFT // 1024
 
 CONNECTION = f"""\
 The daemon listens on the Unix socket `daemon.sock` in the runtime directory ([files.md](files.md)); only processes of
@@ -29,7 +30,7 @@ A *cursor* is the position (epoch, seq) of the last event a client has seen of a
 once and in order, whatever breaks.
 
 1. Inside an epoch, numbers start at 1 and have no hole. An event is stored before anybody sees it and never changes.
-2. `attach` with the cursor. All events behind it come, {limits.FRAME_EVENTS_MAX} or about {FRAME_KIB} KiB a frame, then live ones.
+2. `attach` with the cursor. All events behind it come, then live ones, at most {EVENTS} or about {KIB} KiB in a frame.
    Without a cursor attach with epoch 0, seq 0. With `from_end` the cursor is `epoch`, `seq` of the reply.
 3. An event at or before the cursor is a duplicate: drop it. The next one moves the cursor by one, also when you do not
    know its kind.

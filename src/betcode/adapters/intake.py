@@ -122,10 +122,9 @@ class IntakeLog:
         self._end = 0
         self._size = 0
         self.problems: tuple[Problem, ...] = ()
-        if not directory.is_dir():
-            directory.mkdir(mode=0o700)
-            self._files.sync_directory(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
+        self._files.sync_directory(directory.parent)  # also of an earlier start, which may have failed right here
         numbers = _segments(directory)
         if numbers:
             self._number = numbers[-1]

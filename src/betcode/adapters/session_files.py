@@ -29,7 +29,8 @@ class SessionFiles:
 
     def prepare(self) -> None:
         """Create the directory, private to the user."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.parent.mkdir(mode=0o700, exist_ok=True)
+        self.directory.mkdir(mode=0o700, exist_ok=True)
 
     def socket(self) -> Path:
         """Where the keeper listens: in the session's directory, or, if that path is too long, in a private one."""

@@ -10,13 +10,15 @@ from typing import Any
 
 from betcode.cli import lines
 from betcode.cli.output import remark, write
-from betcode.client.session_view import Dropped, Durable, Increment, Reset
+from betcode.client.session_view import Dropped, Durable, Increment, Remark, Reset
 from betcode.client.stream import Attached
 
 QUIET_KINDS = frozenset({"user_message", "assistant", "tool_result", "turn_started", "turn_ended", "note", "unknown"})
 """Kinds that `run` does not tell: its user sent the message, and wants the answer."""
 TOLD_STATES = frozenset({"BACKING_OFF", "WAITING_API", "PARKED", "CRASHED", "CLOSED"})
 """States of a session that `run` tells: they explain why nothing happens."""
+TOLD_REMARKS = frozenset({"api_retry"})
+"""Passing remarks that explain why nothing happens."""
 
 
 def brief_lines(event: dict[str, Any]) -> list[str]:
@@ -25,6 +27,11 @@ def brief_lines(event: dict[str, Any]) -> list[str]:
     if kind in QUIET_KINDS or (kind == "status" and event["state"] not in TOLD_STATES):
         return []
     return lines.event_lines(event)
+
+
+def first_lines(event: dict[str, Any]) -> list[str]:
+    """The same for a session that has just been made: that its claude has to start first goes without saying."""
+    return [] if event["kind"] == "message_state" and event["state"] == "queued" else brief_lines(event)
 
 
 class Live:
@@ -61,6 +68,8 @@ class Live:
                 self.note(f"! {item.why}; what follows is the session from its beginning")
             case Attached(again=True):
                 self.note("-- connected again")
+            case Remark() if item.passing.name in TOLD_REMARKS:
+                self.note(f"-- {item.passing.text}")
             case _:
                 pass
 

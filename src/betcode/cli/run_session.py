@@ -14,7 +14,7 @@ from typing import Any
 from betcode.cli.asking import Elsewhere, Nobody, Person, Questions
 from betcode.cli.follow import Following, follow
 from betcode.cli.invocation import Invocation
-from betcode.cli.live import Live, brief_lines
+from betcode.cli.live import Live, brief_lines, first_lines
 from betcode.cli.outcome import Task, result
 from betcode.cli.output import remark, say_json, say_raw
 from betcode.cli.prompt import read_prompt
@@ -90,7 +90,8 @@ async def _run(invocation: Invocation, options: RunOptions, text: str, directory
         await anext(stream)  # attached: whatever the message causes comes after this
         key = str(uuid.uuid4())
         task = Task(key)
-        live = Live(streams=_streams(options), describe=brief_lines)
+        is_new = not (options.resume or options.continue_)
+        live = Live(streams=_streams(options), describe=first_lines if is_new else brief_lines)
         text_form = options.output_format == "text"
         following = Following(
             client=client,

@@ -123,6 +123,7 @@ def prepare(paths: Paths) -> None:
                 f"the directory {path_text(directory)} cannot be created: {e.strerror}",
                 hint=f"Make it a directory that you can write, or name another one in {variable}.",
             ) from e
+        _close_if_empty(directory)
         secure_directory(directory)
         if not os.access(directory, os.W_OK | os.X_OK):
             raise BetcodeError(
@@ -224,6 +225,18 @@ def _create(directory: Path) -> None:
     except FileExistsError:
         if not directory.is_dir():
             raise
+
+
+def _close_if_empty(directory: Path) -> None:
+    """Close a directory of ours that holds nothing yet: it was made for us with the usual umask.
+
+    One that holds anything is left for a person to decide: others may have put it there, or may need to read it.
+    """
+    state = os.stat(directory)
+    if stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and state.st_mode & OTHERS:
+        with contextlib.suppress(OSError):  # then the check that follows says what is wrong
+            if not any(directory.iterdir()):
+                directory.chmod(DIRECTORY_MODE)
 
 
 def _encodable(text: str) -> bool:

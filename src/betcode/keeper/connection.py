@@ -63,6 +63,10 @@ class Connection:
             self.dead = True
         return self._reader.feed(chunk)
 
+    def receive_rest(self) -> list[tuple[int, bytes]]:
+        """Frames of the same chunk that only the handling of those before has allowed. Raises ProtocolError."""
+        return [] if self.refused else self._reader.feed(b"")
+
     def attach(self, offset: int) -> None:
         """From now on this connection gets stdout from `offset`, and may send whole lines."""
         self.attached = True

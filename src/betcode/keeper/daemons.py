@@ -167,8 +167,11 @@ class Daemons:
     def _on_ready(self, connection: Connection, events: int) -> None:
         try:
             if events & ~WRITE and not connection.dead:
-                for kind, payload in connection.receive():
-                    self._on_frame(connection, kind, payload)
+                frames = connection.receive()
+                while frames:
+                    for kind, payload in frames:
+                        self._on_frame(connection, kind, payload)
+                    frames = connection.receive_rest()
         except ProtocolError as error:
             self._refuse(connection, error.code, str(error))
         self._flush(connection)

@@ -72,7 +72,8 @@ class ProtocolError(KeeperError):
 class FrameReader:
     """Turns received bytes, in any chunking, into frames.
 
-    `payload_bytes_max` may be changed between calls: the keeper raises it when a connection has attached.
+    `payload_bytes_max` may be changed between calls: the keeper raises it when a connection has attached. So frames
+    before one that is too long are returned first, and the error comes with the next call, even an empty one.
     """
 
     def __init__(self, payload_bytes_max: int = FRAME_BYTES_MAX) -> None:
@@ -87,6 +88,8 @@ class FrameReader:
         while len(self._buffer) - at >= HEAD.size:
             length, kind = HEAD.unpack_from(self._buffer, at)
             if length > self.payload_bytes_max:
+                if frames:
+                    break
                 raise ProtocolError(f"a frame of kind {kind} with {length} bytes; at most {self.payload_bytes_max}")
             end = at + HEAD.size + length
             if len(self._buffer) < end:
