@@ -240,7 +240,7 @@ def test_the_exit_report_tells_how_claude_ended_and_is_the_last_frame(session_di
         assert int(str(report["peak_rss_bytes"])) > 1_000_000 and float(str(report["cpu_s"])) > 0
         assert float(str(report["started_unix_s"])) <= float(str(report["ended_unix_s"]))
         assert {path.name for path in session_dir.iterdir()} == {"lock", "1.0.out", "1.in", "1.run", "1.exit"}
-        assert _lock_is_free(session_dir)
+        wait_until(lambda: _lock_is_free(session_dir), what="the lock")
 
 
 @pytest.mark.req("PS-6")

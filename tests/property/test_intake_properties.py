@@ -9,17 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from betcode.adapters import intake
-from betcode.adapters.intake import IntakeLog, Problem, Record
+from betcode.adapters.intake import DiskFiles, IntakeLog, Problem, Record
 from betcode.model.rows import Transaction
 from betcode.testing.sample_rows import message_row, session_row
 
 A = "aaaaaaaaaa"
-texts = st.lists(st.text(max_size=40), min_size=1, max_size=8)
+texts = st.lists(st.text(max_size=40), min_size=1, max_size=5)
+
+
+class Unsynced(DiskFiles):
+    """Power stays on in these tests, and syncing takes most of their time."""
+
+    def sync(self, fd: int) -> None: ...
+
+    def sync_directory(self, path: Path) -> None: ...
 
 
 def write(directory: Path, given_texts: list[str], *, step_bytes: int = 1) -> tuple[list[Record], Path]:
     """One record for each text, and the file that holds them."""
-    log = IntakeLog(directory, step_bytes=step_bytes)
+    log = IntakeLog(directory, files=Unsynced(), step_bytes=step_bytes)
     records = []
     for n, text in enumerate(given_texts):
         payload = intake.encode(Transaction(session_row(A), messages=(message_row(A, f"m{n}", text=text),)))
@@ -44,7 +52,7 @@ def test_any_truncation_loses_only_a_suffix_and_the_log_goes_on(given_texts: lis
         assert found == records[: len(found)]
         whole = len(content.rstrip(b"\0"))  # JSON does not end with a zero
         assert len(found) == len(records) or keep < whole
-        log = IntakeLog(directory)
+        log = IntakeLog(directory, files=Unsynced())
         payload = intake.encode(Transaction(session_row(A), creates=True))
         assert payload is not None
         log.append([payload])

@@ -16,8 +16,10 @@ from betcode.adapters.environment import child_environment
 from betcode.adapters.keeper_link import KeeperLink, pid_of
 from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.transcripts import has_transcript
+from betcode.keeper.journal import JournalGap
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
+from betcode.model.ids import SessionId
 from betcode.model.rows import SessionRow
 
 KEEPER = Path(betcode.keeper.__file__).parent / "__main__.py"
@@ -117,6 +119,14 @@ class KeeperLauncher:
         """Take over `row.run` from `row.offset`, alive or dead."""
         return KeeperLink(self.files(row), row.run, generation=self._generation, offset=row.offset)
 
+    async def read_raw(self, session: SessionId, run: int, offset: int, count: int) -> tuple[int, bytes]:
+        """Up to `count` journal bytes from `offset`, and where they really begin: later, when some are missing."""
+        files = SessionFiles(self._sessions / session)
+        try:
+            return offset, await asyncio.to_thread(files.read, run, offset, count)
+        except JournalGap as gap:
+            return (offset if gap.resume_at is None else gap.resume_at), b""
+
     async def read_back(self, row: SessionRow) -> bytes:
         """Journal bytes from `row.checkpoint` to `row.offset`; empty when they are missing."""
         return await asyncio.to_thread(self.files(row).read_back, row.run, row.checkpoint, row.offset)
@@ -124,8 +134,9 @@ class KeeperLauncher:
 
 def arguments(claude: Path, row: SessionRow, *, resume: bool) -> list[str]:
     """The command line of claude. Nothing that a user chose can become an option: values follow their option."""
-    settings = {"cleanupPeriodDays": CLEANUP_DAYS}
-    permissions = {"permissions": {"allow": list(row.options.allow)}} if row.options.allow else {}
+    options = row.options
+    rules = {"allow": list(options.allow), "deny": list(options.disallow)}
+    settings = {"cleanupPeriodDays": CLEANUP_DAYS, "permissions": {k: v for k, v in rules.items() if v}}
     argv = [
         str(claude),
         "-p",
@@ -134,14 +145,19 @@ def arguments(claude: Path, row: SessionRow, *, resume: bool) -> list[str]:
         "--verbose",
         "--include-partial-messages",
         "--permission-prompt-tool=stdio",
-        f"--settings={msgspec.json.encode(settings | permissions).decode()}",
+        f"--settings={msgspec.json.encode(settings).decode()}",
         f"--resume={row.claude_session_id}" if resume else f"--session-id={row.claude_session_id}",
     ]
-    if row.options.model:
-        argv.append(f"--model={row.options.model}")
-    if row.options.max_turns:
-        argv.append(f"--max-turns={row.options.max_turns}")
-    return argv
+    chosen: dict[str, str | None] = {
+        "model": options.model or None,
+        "max-turns": str(options.max_turns) if options.max_turns else None,
+        "permission-mode": options.permission_mode or None,
+        "system-prompt": options.system_prompt,
+        "append-system-prompt": options.append_system_prompt or None,
+        "setting-sources": options.setting_sources,
+    }
+    argv += [f"--{name}={value}" for name, value in chosen.items() if value is not None]
+    return argv + [f"--add-dir={directory}" for directory in options.add_dirs]
 
 
 def _spawn_failed(what: str) -> BetcodeError:

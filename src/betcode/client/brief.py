@@ -11,7 +11,7 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from betcode.model import limits
 from betcode.model.errors import CODES, BetcodeError
@@ -40,8 +40,8 @@ def ask(socket_path: Path, op: str, *, timeout_s: float = limits.REQUEST_WAIT_S,
         BetcodeError: `daemon.unreachable` when nobody answers; otherwise what the daemon says.
     """
     try:
-        with _connect(socket_path, timeout_s) as link:
-            reader = _Frames(link)
+        with _connect(socket_path, timeout_s) as link, link.makefile("rb") as stream:
+            reader = _Frames(link, stream)
             reader.handshake()
             reader.send({"op": "hello", "protocol": [PROTOCOL], "client": "betcode"})
             reader.reply("welcome")
@@ -76,9 +76,9 @@ def _unreachable(message: str) -> BetcodeError:
 class _Frames:
     """Text frames over a connected socket."""
 
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: socket.socket, stream: BinaryIO) -> None:
         self._link = link
-        self._stream = link.makefile("rb")
+        self._stream = stream
 
     def handshake(self) -> None:
         """Upgrade the connection. Raises ConnectionError for any answer but 101."""

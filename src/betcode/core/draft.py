@@ -62,6 +62,12 @@ class Draft:
         """Tell the people of this session something."""
         self.emit(Notice(severity=severity, code=code, message=message, hint=hint))
 
+    def tell(self, reason: str) -> None:
+        """Show why the session is as it is. The event also has the change stored before anybody is told of it."""
+        state = state_of(self.session).value
+        self.set(reason=reason, shown_state=state)
+        self.emit(Status(state=state, reason=reason))
+
     def do(self, effect: Effect) -> None:
         """Have something done after the commit."""
         self.effects.append(effect)
@@ -86,7 +92,7 @@ class Draft:
         else:
             kept = (*others, message)
         self.rows.append(message)
-        self.set(messages=kept)
+        self.set(messages=kept, held=self.session.held and bool(kept))
 
     def move_message(self, message: Message, state: MessageState, reason: str = "", **changes: Any) -> None:
         """Bring a message to its next state, stored and shown."""

@@ -16,6 +16,8 @@ from betcode.model.states import MessageState, PermissionState, SessionState
 
 IN_CLAUDE = (MessageState.DELIVERING, MessageState.DELIVERED, MessageState.STARTED)
 """States of a message that was handed to a process and has no outcome yet."""
+BUSY = ("running", "requires_action")
+"""What claude calls itself (`Session.cli_state`) while it works, with or without a message of ours."""
 
 
 class Process(StrEnum):
@@ -28,7 +30,9 @@ class Process(StrEnum):
     """Alive; has not answered `initialize`."""
     READY = "ready"
     STOPPING = "stopping"
-    """Told to end."""
+    """Told to end, because a person wants it."""
+    FAILING = "failing"
+    """Told to end, because it is of no use: its end counts as a crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,9 @@ class Session:
     closed: bool = False
     reason: str = ""
     crashes_s: tuple[float, ...] = ()
+    """Crashes within the last `limits.CRASH_WINDOW_S`."""
+    fruitless: int = 0
+    """Crashes since a turn last ended: with them the delays grow, however long each process lives (INV-5)."""
     restart_s: float | None = None
     ready_by_s: float | None = None
     shown_state: str = SessionState.NEW
@@ -97,7 +104,7 @@ def state_of(session: Session) -> SessionState:
         return SessionState.BACKING_OFF
     if session.process in (Process.STARTING, Process.UNREADY):
         return SessionState.SPAWNING
-    if session.current is not None or session.turn is not None or session.cli_state in ("running", "requires_action"):
+    if session.current is not None or session.turn is not None or session.cli_state in BUSY:
         return SessionState.ACTIVE
     return SessionState.NEW if session.run == 0 else SessionState.IDLE
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from msgspec.structs import replace as change
 
 from betcode.core.draft import Draft
@@ -10,7 +12,7 @@ from betcode.core.inputs import Clear, Interrupt, Release, Submit
 from betcode.core.life import IN_CLAUDE, Process, Turn
 from betcode.model import limits
 from betcode.model.events import TurnBegun, TurnEnded, UserMessage
-from betcode.model.facts import Lifecycle, TurnResult, TurnStarted
+from betcode.model.facts import Lifecycle, RunState, TurnResult, TurnStarted
 from betcode.model.rows import Message
 from betcode.model.states import MessageState
 
@@ -18,7 +20,7 @@ from betcode.model.states import MessageState
 def submit(draft: Draft, request: Submit) -> None:
     """Accept a message, once per key."""
     session = draft.session
-    known = request.known or next((m for m in session.messages if m.id == request.message_id), None)
+    known = next((m for m in session.messages if m.id == request.message_id), request.known)
     if known is not None:
         if known.session == session.id and known.text == request.text:
             draft.reply(request.ticket, message_id=known.id, state=known.state.value, duplicate=True)
@@ -142,46 +144,74 @@ def on_lifecycle(draft: Draft, fact: Lifecycle) -> None:
     message = next((m for m in draft.session.messages if m.id == fact.message_id and m.state in IN_CLAUDE), None)
     if message is None:
         return
-    turn = draft.session.turn
-    if fact.state == "started" and message.state is not MessageState.STARTED:
+    started = message.state is MessageState.STARTED
+    begun = draft.session.turn is not None and draft.session.turn.begun
+    if fact.state == "started" and not started:
         draft.move_message(message, MessageState.STARTED)
-    elif fact.state == "completed" and not (turn is not None and turn.begun):
-        # Sent again after a restart, and claude had finished it before: it drops the copy and says completed.
-        draft.move_message(message, MessageState.COMPLETED, "claude had finished it before the restart")
-        draft.set(turn=None)
+    elif fact.state == "completed" and not (started and begun):
+        # Never started here: it was sent again, claude had finished it before, and drops the copy. Or a result that
+        # named no messages has ended its turn. While its turn runs, the result decides.
+        reason = "" if started else "claude had finished it before the restart"
+        draft.move_message(message, MessageState.COMPLETED, reason)
+        if not begun:
+            draft.set(turn=_next_turn(draft))
         pump(draft)
 
 
+def _next_turn(draft: Draft, tools: int = 0) -> Turn | None:
+    """What is known of the turn after this one: it is about the message that claude still has, if any."""
+    left = draft.session.current
+    return None if left is None else Turn(left.id, tools=tools if left.state is MessageState.STARTED else 0)
+
+
 def on_turn_started(draft: Draft, fact: TurnStarted) -> None:
-    """`system/init`: claude works on our message, or on something of its own."""
-    turn = draft.session.turn or Turn("")
-    draft.set(turn=Turn(turn.message_id, begun=True, tools=turn.tools, interrupt=turn.interrupt))
+    """`system/init`: claude works on the message that it called started, or on something of its own."""
+    started = next((m.id for m in draft.session.messages if m.state is MessageState.STARTED), "")
+    draft.set(turn=replace(draft.session.turn or Turn(started), begun=True))
     draft.emit(
         TurnBegun(
-            message_id=turn.message_id,
+            message_id=started,
             model=fact.model,
             version=fact.version,
             permission_mode=fact.permission_mode,
         )
     )
+    pump(draft)
 
 
 def on_tool_call(draft: Draft) -> None:
     """Remember that this turn had side effects."""
     turn = draft.session.turn or Turn("", begun=True)
-    draft.set(turn=Turn(turn.message_id, begun=turn.begun, tools=turn.tools + 1, interrupt=turn.interrupt))
+    draft.set(turn=replace(turn, tools=turn.tools + 1))
+
+
+def on_doubt(draft: Draft) -> None:
+    """Something of the running turn is unreadable or implies a tool call: count it as one (INV-1)."""
+    if draft.session.turn is not None:
+        on_tool_call(draft)
+
+
+def on_run_state(draft: Draft, fact: RunState) -> None:
+    """claude says whether it works. Idle comes after the results of all turns, its own included."""
+    draft.set(cli_state=fact.state)
+    if fact.state != "idle":
+        return
+    lost = [m for m in draft.session.messages if m.state is MessageState.STARTED]
+    for message in lost:
+        draft.move_message(message, MessageState.UNKNOWN, "claude is done with it and its result could not be read")
+    if lost or draft.session.current is None:
+        draft.set(turn=_next_turn(draft))
+        pump(draft)
 
 
 def on_result(draft: Draft, fact: TurnResult) -> None:
     """A turn ended: its messages get their outcome, the next one goes."""
-    session = draft.session
-    turn = session.turn
-    if turn is None and fact.is_error and fact.num_turns == 0 and not fact.message_ids:
+    turn = draft.session.turn
+    never_ran = fact.is_error and not (fact.message_ids or fact.terminal_reason or fact.num_turns)
+    if never_ran and not (turn is not None and turn.begun):
         return  # "No conversation found" before any turn: the process ends now, and that decides
-    if turn is not None and not turn.begun and fact.subtype == "error_during_execution" and not fact.message_ids:
-        return
     outcome, state, reason = judge(fact)
-    theirs = [m for m in session.messages if m.state in IN_CLAUDE and _ended_by(m, fact)]
+    theirs = _ended_by(draft, fact)
     draft.emit(
         TurnEnded(
             outcome=outcome,
@@ -200,15 +230,23 @@ def on_result(draft: Draft, fact: TurnResult) -> None:
     )
     for message in theirs:
         draft.move_message(message, state, reason)
-    draft.set(turn=None, reason="")
+    draft.set(turn=_next_turn(draft, turn.tools if turn is not None else 0), reason="", fruitless=0)
     pump(draft)
 
 
-def _ended_by(message: Message, fact: TurnResult) -> bool:
-    """Whether this result is about `message`; claude's own turns (background tasks) are about none."""
+def _ended_by(draft: Draft, fact: TurnResult) -> list[Message]:
+    """The messages that this result is about; claude's own turns (background tasks) are about none.
+
+    Older versions name no messages in a result: then it is about those that claude called started.
+    """
+    given = [m for m in draft.session.messages if m.state in IN_CLAUDE]
     if fact.message_ids:
-        return message.id in fact.message_ids
-    return fact.origin != "task-notification"
+        return [m for m in given if m.id in fact.message_ids]
+    if fact.origin == "task-notification":
+        return []
+    turn = draft.session.turn
+    started = [m for m in given if m.state is MessageState.STARTED]
+    return started or [m for m in given if turn is not None and turn.begun and m.id == turn.message_id]
 
 
 def judge(fact: TurnResult) -> tuple[str, MessageState, str]:
@@ -237,10 +275,10 @@ def interrupt(draft: Draft, request: Interrupt) -> None:
     if not turn.interrupt:
         line_id = f"interrupt:{session.seq}"
         draft.set(
-            turn=Turn(turn.message_id, begun=turn.begun, tools=turn.tools, interrupt=line_id),
+            turn=replace(turn, interrupt=line_id),
             held=bool(session.waiting),
-            reason=f"interrupted by {request.by}",
         )
+        draft.tell(f"interrupted by {request.by}")
         draft.do(Write(session.run, line_id, StopTurn()))
         pump(draft)
     draft.reply(request.ticket, held=len(draft.session.waiting))
@@ -248,7 +286,9 @@ def interrupt(draft: Draft, request: Interrupt) -> None:
 
 def release(draft: Draft, request: Release) -> None:
     """Let held messages go on."""
-    draft.set(held=False)
+    if draft.session.held:
+        draft.set(held=False)
+        draft.tell(f"the queue was released by {request.by}")
     pump(draft)
     draft.reply(request.ticket, waiting=len(draft.session.waiting))
 

@@ -15,12 +15,11 @@ from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.effects import EndProcess, Initialize, Write
 from betcode.core.inputs import Behind, Close, Ended, Halt, NotWritten, Retry, Started, StartFailed, Written
-from betcode.core.life import IN_CLAUDE, Process
+from betcode.core.life import BUSY, IN_CLAUDE, Process, state_of
 from betcode.model import limits
 from betcode.model.events import Gap
 from betcode.model.facts import ControlAnswer
-from betcode.model.rows import Message
-from betcode.model.states import MessageState
+from betcode.model.states import MessageState, SessionState
 
 READY_LINE = "init"
 """Line id of the readiness probe."""
@@ -37,8 +36,10 @@ def on_started(draft: Draft, news: Started) -> None:
     if news.adopted:
         messages.written_again(draft)
         permissions.written_again(draft)
-    if session.closing:
+    if session.closing or session.process is Process.STOPPING:
         _end(draft)
+    elif session.process is Process.FAILING:
+        _end(draft, Process.FAILING)
 
 
 def on_ready(draft: Draft, fact: ControlAnswer) -> None:
@@ -50,18 +51,18 @@ def on_ready(draft: Draft, fact: ControlAnswer) -> None:
 
 def on_start_failed(draft: Draft, news: StartFailed) -> None:
     """No process came up. A lasting cause fails the waiting messages at once; another is tried again later."""
-    if news.run != draft.session.run or draft.session.process is not Process.STARTING:
+    if news.run != draft.session.run or draft.session.process not in (Process.STARTING, Process.STOPPING):
         return
-    draft.set(process=Process.NONE, ready_by_s=None)
-    if not news.lasting:
-        draft.set(reason=news.message)
-        _count_crash(draft, news.message, news.hint, ())
+    draft.set(process=Process.NONE)
+    if _close_if_asked(draft):
         return
     draft.set(reason=news.message)
+    if not news.lasting:
+        _count_crash(draft, news.message, news.hint, ())
+        return
     draft.notice("error", news.code, news.message, news.hint)
     for message in draft.session.waiting:
         draft.move_message(message, MessageState.FAILED, f"{news.code}: {news.message}")
-    _close_if_asked(draft)
 
 
 def on_written(draft: Draft, news: Written) -> None:
@@ -73,14 +74,15 @@ def on_written(draft: Draft, news: Written) -> None:
 
 def on_not_written(draft: Draft, news: NotWritten) -> None:
     """The keeper could not write a line. The process is of no use any more; its end decides what is sent again."""
-    if news.run == draft.session.run and draft.session.process is not Process.NONE:
+    ending = draft.session.process in (Process.NONE, Process.STOPPING, Process.FAILING)
+    if news.run == draft.session.run and not ending:
         draft.notice(
             "warning",
             "agent.error",
             f"a line could not be given to claude: {news.reason}",
             "claude is restarted and the line is sent again where that is safe.",
         )
-        _end(draft)
+        _end(draft, Process.FAILING)
 
 
 def on_ended(draft: Draft, news: Ended) -> None:
@@ -88,41 +90,49 @@ def on_ended(draft: Draft, news: Ended) -> None:
     session = draft.session
     if news.run != session.run or session.process is Process.NONE:
         return
-    busy = session.current is not None or session.turn is not None or session.process is not Process.READY
+    crashed = session.process is not Process.READY or state_of(session) is SessionState.ACTIVE
     planned = session.closing or session.process is Process.STOPPING
-    tools = session.turn.tools if session.turn is not None else 0
     permissions.on_process_gone(draft, news.written)
-    for message in session.messages:
-        if message.state in IN_CLAUDE:
-            _after_death(draft, message, written=message.id in news.written, tools=tools)
+    _settle_messages(draft, news.written)
     draft.set(process=Process.NONE, turn=None, cli_state="", ready_by_s=None)
     if _close_if_asked(draft):
         return
-    if busy and not planned:
+    if crashed and not planned:
         _count_crash(draft, f"claude ended unexpectedly ({describe(news)})", "", news.stderr_tail)
-    elif draft.session.process is Process.NONE:
+    else:
         messages.pump(draft)
 
 
-def _after_death(draft: Draft, message: Message, *, written: bool, tools: int) -> None:
-    known = written or message.state is not MessageState.DELIVERING
-    if not known:
-        draft.put_message(change(message, state=MessageState.QUEUED, reason="claude ended before it got this", run=0))
-    elif tools == 0:
-        draft.move_message(message, MessageState.QUEUED, "claude ended; the message is sent again", run=0)
-    else:
-        draft.move_message(
-            message,
-            MessageState.UNKNOWN,
-            "claude ended after it had called a tool; how far it got is unknown",
-        )
+def _settle_messages(draft: Draft, written: frozenset[str]) -> None:
+    """What becomes of the messages that the ended process was handed (see the module's docstring)."""
+    session = draft.session
+    tools = session.turn is not None and session.turn.tools > 0
+    given = [m for m in session.messages if m.state in IN_CLAUDE]
+    known = [m for m in given if m.id in written or m.state is not MessageState.DELIVERING]
+    for message in given:
+        if message not in known:
+            again = change(message, state=MessageState.QUEUED, reason="claude ended before it got this", run=0)
+            draft.put_message(again)
+        elif tools:
+            reason = "claude ended after it had called a tool; how far it got is unknown"
+            draft.move_message(message, MessageState.UNKNOWN, reason)
+        else:
+            draft.move_message(message, MessageState.QUEUED, "claude ended; the message is sent again", run=0)
+    if known and tools:
+        draft.set(held=bool(draft.session.waiting))
         draft.notice(
             "warning",
             "agent.unknown_outcome",
             "claude ended in the middle of a turn that had used tools; nothing is repeated by itself",
             "Look at what was done, then send a message such as `go on`: claude is told that the outcome is unknown.",
         )
-        draft.set(held=bool(draft.session.waiting))
+    elif not known and (tools or session.cli_state in BUSY) and not session.closing:
+        draft.notice(
+            "warning",
+            "agent.unknown_outcome",
+            "claude ended while it worked on something of its own (a subagent or a background task)",
+            "How far that got is unknown, and it is not repeated by itself. Ask claude about it.",
+        )
 
 
 def describe(news: Ended) -> str:
@@ -135,39 +145,41 @@ def describe(news: Ended) -> str:
 
 
 def _count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...]) -> None:
-    """Schedule a restart, or give up after too many."""
+    """Schedule a restart, or give up after too many: in a short time, or in a row without finishing a turn."""
     now = draft.now.steady_s
     recent = (*(t for t in draft.session.crashes_s if now - t < limits.CRASH_WINDOW_S), now)
-    draft.set(crashes_s=recent, reason=what)
+    fruitless = draft.session.fruitless + 1
+    draft.set(crashes_s=recent, fruitless=fruitless, reason=what)
     said = " | ".join(stderr_tail[-limits.STDERR_LINES_SHOWN :])
     said = f" claude's last words: {said}" if said else ""
-    if len(recent) >= limits.CRASHES_MAX:
+    attempt = max(len(recent), fruitless)
+    if attempt >= limits.CRASHES_MAX:
+        counted = f"within {limits.CRASH_WINDOW_S:.0f} s" if len(recent) == attempt else "without finishing a turn"
         draft.set(crashed=True, restart_s=None)
         draft.notice(
             "error",
             "agent.crashed",
-            f"{what}; {len(recent)} times within {limits.CRASH_WINDOW_S:.0f} s, so it is not restarted again.{said}",
+            f"{what}; {attempt} times {counted}, so it is not restarted again.{said}",
             hint or "Find the cause, then retry the session: betcode sessions retry ID",
         )
-        messages.pump(draft)
-        return
-    if not draft.session.waiting:
-        draft.notice("warning", "agent.error", f"{what}.{said}", "It is started again with the next message.")
-        return
-    wait = delay_s(len(recent), first_s=limits.BACKOFF_FIRST_S, max_s=limits.BACKOFF_MAX_S, rng=draft.rng)
-    draft.set(restart_s=now + wait)
-    draft.notice(
-        "warning",
-        "agent.error",
-        f"{what}; restarting in {wait:.1f} s, attempt {len(recent)} of {limits.CRASHES_MAX}.{said}",
-        hint,
-    )
+    elif draft.session.held or not draft.session.waiting:
+        when = "when the queue is released" if draft.session.held else "with the next message"
+        draft.notice("warning", "agent.error", f"{what}.{said}", f"It is started again {when}.")
+    else:
+        wait = delay_s(attempt, first_s=limits.BACKOFF_FIRST_S, max_s=limits.BACKOFF_MAX_S, rng=draft.rng)
+        draft.set(restart_s=now + wait)
+        draft.notice(
+            "warning",
+            "agent.error",
+            f"{what}; restarting in {wait:.1f} s, attempt {attempt} of {limits.CRASHES_MAX}.{said}",
+            hint,
+        )
     messages.pump(draft)
 
 
 def retry(draft: Draft, request: Retry) -> None:
     """A person asks to start afresh."""
-    draft.set(crashed=False, crashes_s=(), restart_s=None, reason=f"retried by {request.by}")
+    draft.set(crashed=False, crashes_s=(), fruitless=0, restart_s=None, reason=f"retried by {request.by}")
     messages.pump(draft)
     draft.reply(request.ticket, waiting=len(draft.session.waiting))
 
@@ -182,6 +194,7 @@ def close(draft: Draft, request: Close) -> None:
         draft.move_message(message, MessageState.CANCELLED, f"the session was closed by {request.by}")
     permissions.deny_all(draft, by=request.by, message="The user closed the session; the tool was not run.")
     if not _close_if_asked(draft):
+        draft.tell(draft.session.reason)
         _end(draft)
     draft.reply(request.ticket, state="CLOSED" if draft.session.closed else "closing")
 
@@ -202,7 +215,8 @@ def on_behind(draft: Draft, news: Behind) -> None:
 
 def halt(draft: Draft, request: Halt) -> None:
     """End the process and keep the session."""
-    draft.set(held=bool(draft.session.waiting), reason="the daemon was stopped with its sessions")
+    draft.set(held=bool(draft.session.messages))
+    draft.tell("the daemon was stopped with its sessions")
     if draft.session.process is not Process.NONE:
         _end(draft)
     draft.reply(request.ticket, process=draft.session.process.value)
@@ -218,9 +232,10 @@ def _close_if_asked(draft: Draft) -> bool:
     return True
 
 
-def _end(draft: Draft) -> None:
-    if draft.session.process is not Process.STARTING:  # a starting one is ended when it is there
-        draft.set(process=Process.STOPPING, ready_by_s=None)
+def _end(draft: Draft, how: Process = Process.STOPPING) -> None:
+    starting = draft.session.process is Process.STARTING
+    draft.set(process=how, ready_by_s=None)
+    if not starting:  # one that is being started has no keeper yet: it is ended when it is there
         draft.do(EndProcess(draft.session.run, limits.STOP_GRACE_S))
 
 
@@ -229,14 +244,13 @@ def on_time(draft: Draft) -> None:
     session = draft.session
     now = draft.now.steady_s
     if session.ready_by_s is not None and now >= session.ready_by_s:
-        draft.set(ready_by_s=None)
         draft.notice(
             "error",
             "agent.error",
             f"claude did not answer within {limits.READY_WAIT_S:.0f} s of its start",
             "It is ended and started again.",
         )
-        draft.do(EndProcess(session.run, limits.STOP_GRACE_S))
+        _end(draft, Process.FAILING)
     if session.restart_s is not None and now >= session.restart_s:
         draft.set(restart_s=None)
     messages.pump(draft)

@@ -41,7 +41,9 @@ from betcode.core.inputs import (
 )
 from betcode.core.instant import Instant
 from betcode.core.life import Session
+from betcode.model.events import Gap
 from betcode.model.facts import (
+    BadLine,
     ControlAnswer,
     ControlRequest,
     Fact,
@@ -110,6 +112,8 @@ def step(session: Session, news: Input, now: Instant, rng: Random) -> Decision:
             process.on_behind(draft, news)
         case Tell():
             draft.emit(news.event)
+            if isinstance(news.event, Gap):
+                messages.on_doubt(draft)
     return draft.finish()
 
 
@@ -133,6 +137,8 @@ def _on_fact(draft: Draft, fact: Fact) -> None:
         case ControlRequest():
             permissions.on_control_request(draft, fact)
         case RunState():
-            draft.set(cli_state=fact.state)
+            messages.on_run_state(draft, fact)
+        case BadLine():
+            messages.on_doubt(draft)
         case _:
             pass

@@ -63,6 +63,7 @@ def next_generation(path: Path, now_unix_s: float) -> int:
         last = 0
     generation = max(last + 1, int(now_unix_s))
     new = path.with_suffix(".new")
+    new.touch(mode=0o600)
     new.write_text(f"{generation}\n", encoding="ascii")
     new.replace(path)
     return generation

@@ -11,6 +11,7 @@ from betcode.engine.feed import Subscription
 from betcode.engine.ports import Channel, Log
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
+from betcode.engine.tap import Tap as TapPlace
 from betcode.engine.tasks import Tasks
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -26,6 +27,7 @@ from betcode.model.frames import (
     Reply,
     SessionsFrame,
     Stop,
+    Tap,
     Watch,
     Welcome,
 )
@@ -60,6 +62,7 @@ class Conversation:
         self._name = channel.client
         self._wake = asyncio.Event()
         self._subscriptions: dict[SessionId, Subscription] = {}
+        self._taps: dict[SessionId, TapPlace] = {}
         self._watching = False
         self._changed: set[SessionId] = set()
         self._ended = asyncio.Event()
@@ -77,7 +80,7 @@ class Conversation:
             self._log.debug("a client went away")
         finally:
             self._registry.listeners.discard(self._note_change)
-            for session in list(self._subscriptions):
+            for session in {*self._subscriptions, *self._taps}:
                 self._detach(session)
             await self._tasks.cancel()
 
@@ -165,6 +168,8 @@ class Conversation:
                 raise BetcodeError("frame.unexpected", "hello came twice", hint="Send it once, as the first frame.")
             case Attach():
                 return await self._attach(request)
+            case Tap():
+                return self._tap(request)
             case Detach():
                 self._detach(self._registry.find(request.session))
                 return {}
@@ -186,7 +191,7 @@ class Conversation:
                 f"{limits.CLIENTS_PER_SESSION_MAX} clients are attached to this session",
                 hint="Close one of them.",
             )
-        self._detach(session)
+        self._unsubscribe(session)
         feed = self._registry.runner(session).feed
         epoch, seq = (feed.epoch, feed.seq) if request.from_end else (request.epoch or feed.epoch, request.seq)
         subscription = Subscription(feed, epoch, seq, request.previews)
@@ -203,11 +208,26 @@ class Conversation:
             "seq": feed.seq,
         }
 
+    def _tap(self, request: Tap) -> dict[str, Any]:
+        session = self._registry.find(request.session)
+        feed = self._registry.runner(session).feed
+        run, offset = (request.run, request.offset) if request.run else feed.position
+        feed.listeners.add(self._wake)
+        self._taps[session] = TapPlace(feed, max(1, run), offset)
+        return {"run": max(1, run), "offset": offset}
+
     def _detach(self, session: SessionId) -> None:
+        tap = self._taps.pop(session, None)
+        if tap is not None:
+            tap.feed.listeners.discard(self._wake)
+        self._unsubscribe(session)
+
+    def _unsubscribe(self, session: SessionId) -> None:
         subscription = self._subscriptions.pop(session, None)
         if subscription is None:
             return
-        subscription.feed.listeners.discard(self._wake)
+        if session not in self._taps:
+            subscription.feed.listeners.discard(self._wake)
         count = self._daemon.attached.get(session, 1) - 1
         if count > 0:
             self._daemon.attached[session] = count
@@ -232,6 +252,11 @@ class Conversation:
                     frame = await subscription.take(self._registry.world.store)
                     if frame is not None:
                         await self._channel.send(frame)
+                        more = True
+                for tap in list(self._taps.values()):
+                    raw = await tap.take(self._registry.world.launcher)
+                    if raw is not None:
+                        await self._send(raw)
                         more = True
                 if self._changed:
                     changed, self._changed = self._changed, set()

@@ -34,6 +34,8 @@ class Feed:
         self.transcript = Transcript()
         self.settled = True
         """False while a commit is under way: previews wait for it, so that they never overtake an event."""
+        self.position = (0, 0)
+        """Process number and offset in its output behind the last whole line that was read."""
         self.listeners: set[asyncio.Event] = set()
         self._window: deque[EventRow] = deque()
         self._window_bytes = 0

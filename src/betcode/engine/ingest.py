@@ -17,6 +17,7 @@ class Ingest:
     def __init__(self, offset: int, line_bytes_max: int, transcript: Transcript, log: Log, meter: Meter) -> None:
         """`transcript` is shared with the feed, which shows its open blocks."""
         self.transcript = transcript
+        self._line_bytes_max = line_bytes_max
         self._splitter = LineSplitter(offset, line_bytes_max)
         self._expected = offset
         self._log = log
@@ -34,7 +35,7 @@ class Ingest:
 
     def skip_to(self, offset: int) -> None:
         """Go on at `offset` after a gap; the half line before it is given up."""
-        self._splitter = LineSplitter(offset, limits.LINE_BYTES_MAX)
+        self._splitter = LineSplitter(offset, self._line_bytes_max)
         self._expected = offset
 
     def read(self, offset: int, data: bytes) -> list[tuple[Fact, tuple[Event, ...]]]:

@@ -81,6 +81,10 @@ class Launcher(Protocol):
         """Take over `row.run` from `row.offset`. A dead one yields the rest of its output, then `Gone`."""
         ...
 
+    async def read_raw(self, session: SessionId, run: int, offset: int, count: int) -> tuple[int, bytes]:
+        """Up to `count` journal bytes from `offset`, and where they really begin: later, when some are missing."""
+        ...
+
     async def read_back(self, row: SessionRow) -> bytes:
         """Journal bytes from `row.checkpoint` to `row.offset`; empty when they are missing."""
         ...

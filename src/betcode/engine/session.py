@@ -170,18 +170,24 @@ class SessionRunner:
             self.log.error("the database is behind the session's mark", stored=[row.epoch, row.seq], mark=repr(mark))
             self._step(Behind(mark))
             row = to_row(self.session)
-        self.feed.transcript = Transcript()
-        self.feed.settled = True
+        transcript = Transcript()
         if self.session.process is not Process.NONE:
-            before = Ingest(row.checkpoint, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
+            before = Ingest(row.checkpoint, world.line_bytes_max, transcript, self.log, world.meter)
             before.read(row.checkpoint, await world.launcher.read_back(row))
-        self._ingest = Ingest(row.offset, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
+        self._read_from(row.run, row.offset, transcript)
         if self.session.process is not Process.NONE:
             self._linked(row.run, await world.launcher.adopt(row))
             self._step(Started(row.run, adopted=True))
         else:
             self._step(Tick())
         self._committer.flush()
+
+    def _read_from(self, run: int, offset: int, transcript: Transcript) -> None:
+        """Go on reading at this position; `transcript` knows the blocks that are open there."""
+        world = self.world
+        self.feed.transcript = transcript
+        self.feed.position = (run, offset)
+        self._ingest = Ingest(offset, world.line_bytes_max, transcript, self.log, world.meter)
 
     async def _let_go(self, error: BetcodeError) -> None:
         """Stop all tasks and leave the keeper alone. Whoever waits learns that nothing was done."""
@@ -211,6 +217,7 @@ class SessionRunner:
             item = await self._next()
             match item:
                 case _LinkUp():
+                    self._read_from(item.run, 0, Transcript())
                     self._linked(item.run, item.link)
                     self._step(Started(item.run))
                 case _FromLink():
@@ -261,6 +268,7 @@ class SessionRunner:
         position = self._ingest.position
         checkpoint = position if self.feed.transcript.clean else self.session.checkpoint
         self.session = replace(self.session, offset=position, checkpoint=checkpoint)
+        self.feed.position = (self.session.run, position)
         self.feed.wake()
 
     def _on_gone(self, news: Gone) -> None:

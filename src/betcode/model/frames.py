@@ -62,6 +62,17 @@ class Detach(Request, frozen=True, kw_only=True, tag="detach"):
     session: str
 
 
+class Tap(Request, frozen=True, kw_only=True, tag="tap"):
+    """Get what claude itself prints, byte by byte, from (run, offset) on; run 0 means: only what is new.
+
+    Reply: `run`, `offset`, where it begins. `raw` frames follow. `detach` ends it too.
+    """
+
+    session: str
+    run: int = 0
+    offset: int = 0
+
+
 class Watch(Request, frozen=True, kw_only=True, tag="watch"):
     """Get a `sessions` frame whenever a session's summary changes. Reply: `sessions`, all summaries."""
 
@@ -174,6 +185,7 @@ AnyRequest = (
     | Create
     | Attach
     | Detach
+    | Tap
     | Watch
     | ListSessions
     | Show
@@ -256,6 +268,18 @@ class SessionFrame(Frame, frozen=True, kw_only=True, tag="events"):
     reset: str = ""
 
 
+class RawFrame(Frame, frozen=True, kw_only=True, tag="raw"):
+    """A stretch of claude's standard output of process number `run`, from byte `offset` on, in base64.
+
+    It may begin or end inside a line. After the last byte of a run the next one follows with offset 0.
+    """
+
+    session: str
+    run: int
+    offset: int
+    data: bytes
+
+
 class SessionsFrame(Frame, frozen=True, kw_only=True, tag="sessions"):
     """Summaries that changed, for a client that watches."""
 
@@ -269,4 +293,4 @@ class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):
     retry_after_s: float | None = None
 
 
-AnyFrame = Welcome | Reply | Failed | SessionFrame | SessionsFrame | Goodbye
+AnyFrame = Welcome | Reply | Failed | SessionFrame | RawFrame | SessionsFrame | Goodbye

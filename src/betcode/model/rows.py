@@ -26,6 +26,16 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     virtual_env: str = ""
     """VIRTUAL_ENV of that client."""
     max_turns: int = 0
+    permission_mode: str = ""
+    """`default`, `acceptEdits` or `plan`; empty for claude's own choice."""
+    disallow: tuple[str, ...] = ()
+    """Permission rules that deny, whatever else allows."""
+    add_dirs: tuple[str, ...] = ()
+    """Further directories that claude may use."""
+    system_prompt: str | None = None
+    append_system_prompt: str = ""
+    setting_sources: str | None = None
+    """`--setting-sources` of claude: which settings files it reads; None for all."""
     claude_config_dir: str = ""
     """CLAUDE_CONFIG_DIR of the session: which account and settings claude uses; empty for the daemon's own."""
 

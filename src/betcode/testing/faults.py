@@ -2,6 +2,7 @@
 
 The fault model: an operation fails with ENOSPC or EIO, and a failing write leaves half of its bytes behind. Operations
 are those that change the disk (write, truncate, sync, create, delete), of both files together, in their real order.
+A sync is counted and not carried out: the power stays on in a test, and there are many.
 """
 
 from __future__ import annotations
@@ -71,7 +72,6 @@ class FaultyFiles(DiskFiles):
     def sync(self, fd: int) -> None:
         """See `DiskFiles`."""
         self._plan.check("intake sync")
-        super().sync(fd)
 
     def truncate(self, fd: int, length: int) -> None:
         """See `DiskFiles`."""
@@ -81,7 +81,6 @@ class FaultyFiles(DiskFiles):
     def sync_directory(self, path: Path) -> None:
         """See `DiskFiles`."""
         self._plan.check("intake sync directory")
-        super().sync_directory(path)
 
 
 @contextmanager
@@ -133,7 +132,6 @@ class _File(apsw.VFSFile):
     def xSync(self, flags: int) -> None:
         """Sync by plan."""
         _check(self._plan, f"{self._kind} sync")
-        super().xSync(flags)
 
     def xTruncate(self, length: int) -> None:
         """Truncate by plan."""

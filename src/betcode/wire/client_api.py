@@ -131,17 +131,34 @@ def _create(request: Create) -> None:
     if options.permission_ttl_s and not low <= options.permission_ttl_s <= high:
         raise _bad("options.permission_ttl_s", f"is {options.permission_ttl_s}; allowed are {low:g} to {high:g} s")
     _range("options.max_turns", options.max_turns, 0, 1_000_000)
+    _more_options(options)
     if options.model.startswith("-"):
         raise _bad("options.model", "begins with a dash")
 
 
+def _more_options(options: Options) -> None:
+    if options.permission_mode not in ("", "default", "acceptEdits", "plan"):
+        raise _bad("options.permission_mode", "must be default, acceptEdits or plan; modes that never ask are refused")
+    for name, text in (
+        ("options.system_prompt", options.system_prompt or ""),
+        ("options.append_system_prompt", options.append_system_prompt),
+    ):
+        _text(name, text, limits.ANSWER_CHARS_MAX)
+    _text("options.setting_sources", options.setting_sources or "", limits.NAME_CHARS_MAX)
+    if len(options.add_dirs) > limits.RULES_MAX:
+        raise _bad("options.add_dirs", f"has more than {limits.RULES_MAX} directories")
+    for directory in options.add_dirs:
+        _text("options.add_dirs", directory, limits.PATH_CHARS_MAX)
+
+
 def _rules(options: Options) -> None:
-    if len(options.allow) > limits.RULES_MAX:
-        raise _bad("options.allow", f"has more than {limits.RULES_MAX} rules")
-    for rule in options.allow:
-        _text("options.allow", rule, limits.RULE_CHARS_MAX)
-        if not RULE.match(rule):
-            raise _bad("options.allow", f"has {rule!r}, which is no rule such as Bash, Bash(git *) or Edit(src/**)")
+    for name, rules in (("options.allow", options.allow), ("options.disallow", options.disallow)):
+        if len(rules) > limits.RULES_MAX:
+            raise _bad(name, f"has more than {limits.RULES_MAX} rules")
+        for rule in rules:
+            _text(name, rule, limits.RULE_CHARS_MAX)
+            if not RULE.match(rule):
+                raise _bad(name, f"has {rule!r}, which is no rule such as Bash, Bash(git *) or Edit(src/**)")
 
 
 def _bad(name: str, what: str) -> BetcodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -78,6 +79,12 @@ def check_header(path: Path) -> None:
         raise StoreError("the database file does not begin like a database", hint=RESCUE_HINT, error_type="notadb")
 
 
+def close_quietly(connection: apsw.Connection) -> None:
+    """Close after an error, which a second one would hide. The connection is closed in any case."""
+    with contextlib.suppress(apsw.Error):
+        connection.close()
+
+
 def quick_check(connection: apsw.Connection) -> None:
     """SQLite's own check of the whole file, about a second per GB.
 
@@ -102,6 +109,6 @@ def _opened(connection: apsw.Connection, pragmas: dict[str, int | str]) -> apsw.
                     error_type="other",
                 )
     except (apsw.Error, StoreError):
-        connection.close()
+        close_quietly(connection)
         raise
     return connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -13,7 +14,14 @@ import apsw
 from betcode.adapters.intake import DiskFiles, IntakeLog, Problem
 from betcode.adapters.sqlite import statements
 from betcode.adapters.sqlite.committer import Committer
-from betcode.adapters.sqlite.connection import Connect, open_reader, open_writer, plain_connect, quick_check
+from betcode.adapters.sqlite.connection import (
+    Connect,
+    close_quietly,
+    open_reader,
+    open_writer,
+    plain_connect,
+    quick_check,
+)
 from betcode.adapters.sqlite.errors import StoreError, translate
 from betcode.adapters.sqlite.health import Failed, Health, Observe, observe_nothing, report_nothing
 from betcode.adapters.sqlite.readers import Readers
@@ -103,11 +111,15 @@ class SqliteStore:
     def _shut(self) -> None:
         self._writer.join()
         self._readers.close()
+        self._parts.log.close()
+        connection = self._parts.connection
         try:
-            self._parts.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            try:
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            finally:
+                connection.close()
         except apsw.Error as error:  # everything is in the write-ahead log, which the next start reads
             self._health.saw(translate(error))
-        self._parts.close()
 
     # --- the protocol -------------------------------------------------------------------------------------------
 
@@ -146,28 +158,15 @@ class SqliteStore:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class _Parts:
-    """What is open, so that it can be closed again wherever opening fails."""
+    """What is open; `SqliteStore` closes it."""
 
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        readers: list[apsw.Connection],
-        log: IntakeLog,
-        *,
-        health: Health,
-        rng: Random,
-    ) -> None:
-        self.connection = connection
-        self.readers = readers
-        self.log = log
-        self.health = health
-        self.rng = rng
-
-    def close(self) -> None:
-        """Close the writing connection and the intake log; `Readers` closes the others."""
-        self.log.close()
-        self.connection.close()
+    connection: apsw.Connection
+    readers: list[apsw.Connection]
+    log: IntakeLog
+    health: Health
+    rng: Random
 
 
 def _open(path: Path, health: Health, rng: Random, connect: Connect, files: DiskFiles | None) -> _Parts:
@@ -175,14 +174,14 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
     with contextlib.ExitStack() as undo:
         try:
             connection = open_writer(path, connect)
-            undo.callback(connection.close)
+            undo.callback(close_quietly, connection)
             if path.stat().st_size <= limits.QUICK_CHECK_BYTES_MAX:
                 quick_check(connection)
             migrate(connection)
             readers = []
             for _ in range(limits.READERS):
                 reader = open_reader(path, connect)
-                undo.callback(reader.close)
+                undo.callback(close_quietly, reader)
                 readers.append(reader)
             log = IntakeLog(path.parent / "intake", files=files)
         except (apsw.Error, OSError) as error:
@@ -193,4 +192,4 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             health.saw(error)
             raise
         undo.pop_all()
-    return _Parts(connection, readers, log, health=health, rng=rng)
+    return _Parts(connection, readers, log, health, rng)

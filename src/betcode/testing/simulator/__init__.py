@@ -1,0 +1,1 @@
+"""Runs the engine in virtual time against a model of its whole world, with faults drawn from a seed."""

@@ -1,0 +1,62 @@
+"""What a seed decides in advance: how many sessions and people, which faults, and how often each comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+FAMILIES = ("claude", "keeper", "link", "store", "daemon", "client", "person", "start", "garbage")
+"""Sources of trouble. Each is absent in about half of the seeds, so that every mixture is tried."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """One run's knobs. Rates are probabilities at each opportunity; times are virtual seconds."""
+
+    seed: int
+    sessions: int
+    people: int
+    messages: int
+    """Messages in all."""
+    level: dict[str, float] = field(default_factory=dict)
+    """Family -> 0 (never) to 1 (very often)."""
+    gentle: frozenset[int] = frozenset()
+    """Sessions (by number) in which nothing of their own goes wrong: their messages must all be completed."""
+    slow_store: bool = False
+    patient: bool = False
+    """People take hours and days; the keepers' beats are rarer, or a week would be a hundred thousand of them."""
+    clock_jumps: bool = False
+    power_cuts: int = 0
+    line_bytes_max: int = 10 * 1024 * 1024
+    calm: bool = False
+    """Set when the faults are over."""
+
+    def chance(self, rng: Random, family: str, most: float) -> bool:
+        """Whether a fault of `family` strikes here; at level 1 it does with probability `most`."""
+        level = self.level[family]
+        return level > 0 and not self.calm and rng.random() < level * most
+
+
+def make_plan(seed: int) -> Plan:
+    """The plan of a seed. The first seeds are the simplest: 0 has no faults at all."""
+    rng = Random(f"plan {seed}")
+    sessions = rng.choice((1, 1, 1, 2, 2, 3))
+    plan = Plan(
+        seed=seed,
+        sessions=sessions,
+        people=rng.choice((1, 1, 2, 2, 3)),
+        messages=sessions * rng.randint(1, 3),
+        level={family: 0.0 if rng.random() < 0.5 else rng.random() for family in FAMILIES},
+        slow_store=rng.random() < 0.15,
+        patient=rng.random() < 0.1,
+        clock_jumps=rng.random() < 0.1,
+        power_cuts=rng.choice((1, 1, 2)) if rng.random() < 0.1 else 0,
+        line_bytes_max=rng.choice((4096, 10 * 1024 * 1024, 10 * 1024 * 1024)),
+    )
+    if seed == 0:
+        plan.level = dict.fromkeys(FAMILIES, 0.0)
+        plan.slow_store = plan.patient = plan.clock_jumps = False
+        plan.power_cuts = 0
+    if plan.power_cuts == 0:
+        plan.gentle = frozenset(n for n in range(sessions) if rng.random() < 0.35)
+    return plan

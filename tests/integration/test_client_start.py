@@ -1,0 +1,106 @@
+"""Starting a daemon in the background: its failure reaches the user, and two at once are no failure."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from betcode.client.start import start_daemon
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+
+SERVER = """
+import os, socket, sys
+fd = int(sys.argv[sys.argv.index("--report-fd") + 1])
+server = socket.socket(socket.AF_UNIX)
+server.bind({path!r})
+server.listen()
+os.write(fd, b'{{"ok": true, "pid": 1}}\\n')
+os.close(fd)
+link, _ = server.accept()
+link.recv(1000)
+link.sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\n")
+"""
+REPORT = """
+import os, sys
+fd = int(sys.argv[sys.argv.index("--report-fd") + 1])
+os.write(fd, {report!r}.encode() + b"\\n")
+sys.exit({status})
+"""
+
+
+def start(tmp_path: Path, program: str) -> None:
+    asyncio.run(
+        start_daemon(
+            [sys.executable, "-c", program],
+            env=dict(os.environ),
+            log_path=tmp_path / "log",
+            socket_path=tmp_path / "socket",
+        )
+    )
+
+
+def failing(tmp_path: Path, program: str) -> BetcodeError:
+    with pytest.raises(BetcodeError) as caught:
+        start(tmp_path, program)
+    return caught.value
+
+
+@pytest.mark.parametrize("code, status", [("claude.not_found", 72), ("config.invalid", 78), ("daemon.socket", 2)])
+def test_what_the_daemon_reports_reaches_the_user_with_its_exit_status(tmp_path: Path, code: str, status: int) -> None:
+    report = json.dumps({"ok": False, "code": code, "message": "it is wrong", "hint": "mend it"})
+    error = failing(tmp_path, REPORT.format(report=report, status=status))
+    assert (error.code, str(error), error.hint, error.exit_status) == (code, "it is wrong", "mend it", status)
+
+
+def test_a_code_that_this_version_does_not_know_is_shown(tmp_path: Path) -> None:
+    report = json.dumps({"ok": False, "code": "moon.full", "message": "it is wrong", "hint": ""})
+    error = failing(tmp_path, REPORT.format(report=report, status=1))
+    assert (error.code, str(error)) == ("daemon.start_failed", "it is wrong (moon.full)")
+
+
+def test_a_daemon_that_ends_without_a_report_leaves_its_last_line(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("an old line\n")
+    error = failing(tmp_path, "import sys; print('first\\nthe last word\\n', file=sys.stderr); sys.exit(9)")
+    assert error.code == "daemon.start_failed"
+    assert str(error) == "the daemon ended with exit code 9 before it was ready: the last word"
+
+
+def test_a_daemon_that_is_killed_says_by_what_and_no_old_line(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("an old line\n")
+    error = failing(tmp_path, "import os; os.kill(os.getpid(), 9)")
+    assert str(error) == "the daemon was ended by signal 9 before it was ready"
+
+
+def test_a_daemon_that_is_ready_is_left_running_in_a_session_of_its_own(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    start(tmp_path, SERVER.format(path=path) + f"open({path!r} + '.sid', 'w').write(str(os.getsid(0) == os.getpid()))\n")
+    other = json.dumps({"ok": False, "code": "daemon.already_running", "message": "another one", "hint": ""})
+    start(tmp_path, REPORT.format(report=other, status=2))  # asks the first one whether it answers
+    for _ in range(500):
+        if Path(path + ".sid").exists() and Path(path + ".sid").read_text():
+            break
+        asyncio.run(asyncio.sleep(0.01))
+    assert Path(path + ".sid").read_text() == "True"
+
+
+def test_another_daemon_that_never_answers_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DAEMON_READY_WAIT_S", 3.0)
+    other = json.dumps({"ok": False, "code": "daemon.already_running", "message": "pid 7 holds the lock", "hint": ""})
+
+    async def scenario() -> None:
+        argv = [sys.executable, "-c", REPORT.format(report=other, status=2)]
+        await start_daemon(argv, env=dict(os.environ), log_path=tmp_path / "log", socket_path=tmp_path / "socket")
+
+    with pytest.raises(BetcodeError, match="pid 7 holds the lock") as caught:
+        asyncio.run(scenario())
+    assert caught.value.code == "daemon.unreachable"
+    assert str(tmp_path / "socket") in caught.value.hint
+
+
+def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BetcodeError, match="could not be started"):
+        asyncio.run(start_daemon(["/nowhere"], env={}, log_path=tmp_path / "log", socket_path=tmp_path / "socket"))
