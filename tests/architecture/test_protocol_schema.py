@@ -29,6 +29,8 @@ SPECIAL: dict[str, Any] = {
     "Send.key": "6f1f1bd1-3c1b-4c6e-8f53-0a54b4f4c2de",
     "Hello.trace_id": "0af7651916cd43dd8448eb211c80319c",
     "Options.allow": ("Bash(git *)",),
+    "Options.disallow": ("Read",),
+    "Options.permission_mode": "plan",
 }
 """Values for fields whose type does not say what is allowed."""
 
@@ -40,7 +42,7 @@ def validator(union: str) -> Any:
 
 def value(kind: Any) -> Any:
     """A value of a type that is not the default of any field."""
-    simple: dict[Any, Any] = {str: "x", int: 7, float: 1.5, bool: True, Any: 7}
+    simple: dict[Any, Any] = {str: "x", bytes: b"x", int: 7, float: 1.5, bool: True, Any: 7}
     if kind in simple:
         return simple[kind]
     if kind is msgspec.Raw:
@@ -125,6 +127,9 @@ def edges(rule: dict[str, Any]) -> Iterator[tuple[Any, bool]]:
         yield "a" * (rule["maxLength"] + 1), False
     if "pattern" in rule:
         yield "-", False
+    if "enum" in rule and len(rule["enum"]) > 1:
+        yield from ((word, True) for word in rule["enum"])
+        yield "bypassPermissions", False
     if "minLength" in rule:
         yield "", False
     if "maxItems" in rule:

@@ -34,14 +34,17 @@ def test_any_chunking_reads_back_the_same_from_any_offset(chunks: list[bytes], s
         assert _read_all(reader, 3, step) == whole
         for offset in range(len(whole)):
             piece = journal.read(offset, step)
-            assert piece and piece == whole[offset : offset + len(piece)]
+            assert piece
+            assert piece == whole[offset : offset + len(piece)]
             assert reader.read(3, offset, step) == whole[offset : offset + step]
         _close(journal)
 
 
 @pytest.mark.req("INV-8")
 @given(CHUNKS, st.integers(1, 20))
-def test_a_new_file_begins_at_a_line_end_as_soon_as_the_old_one_is_full(chunks: list[bytes], segment_bytes: int) -> None:
+def test_a_new_file_begins_at_a_line_end_as_soon_as_the_old_one_is_full(
+    chunks: list[bytes], segment_bytes: int
+) -> None:
     with tempfile.TemporaryDirectory() as directory:
         journal = Journal(directory, 1, segment_bytes=segment_bytes, files=Files())
         for chunk in chunks:

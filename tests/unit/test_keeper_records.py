@@ -127,7 +127,8 @@ def test_the_tail_of_stderr_is_bounded_in_bytes_lines_and_length_of_a_line() -> 
         tail.add(b"%d " % number + b"x" * 10_000 + b"\n")
     assert len(tail._bytes) == STDERR_TAIL_BYTES_MAX
     lines = tail.lines()
-    assert lines[-1].startswith("999 ") and len(lines[-1]) == STDERR_LINE_BYTES_MAX
+    assert lines[-1].startswith("999 ")
+    assert len(lines[-1]) == STDERR_LINE_BYTES_MAX
     tail.add(b"short\n" * 100)
     assert tail.lines() == ["short"] * STDERR_TAIL_LINES_MAX
     tail.add(b"\xff no newline")
@@ -154,7 +155,13 @@ def test_timers_fall_due_in_order_and_once() -> None:
 @pytest.mark.req("PS-6")
 def test_a_whole_spec_is_taken_with_its_defaults() -> None:
     spec = parse_spec(json.dumps(SPEC).encode())
-    assert (spec.run, spec.argv, spec.env, spec.silence_s_max, spec.segment_bytes) == (1, ["claude"], {"A": "b"}, 86_400, 1 << 26)
+    assert (spec.run, spec.argv, spec.env, spec.silence_s_max, spec.segment_bytes) == (
+        1,
+        ["claude"],
+        {"A": "b"},
+        86_400,
+        1 << 26,
+    )
     assert spec.path("exit") == "/d/1.exit"
 
 
@@ -187,7 +194,8 @@ def test_a_whole_spec_is_taken_with_its_defaults() -> None:
 def test_a_spec_that_cannot_work_is_refused_by_name(change: dict[str, object]) -> None:
     with pytest.raises(BadSpec, match=next(iter(change))) as refused:
         parse_spec(json.dumps({**SPEC, **change}).encode())
-    assert refused.value.code == "bad_spec" and refused.value.hint
+    assert refused.value.code == "bad_spec"
+    assert refused.value.hint
 
 
 @pytest.mark.req("PS-6")

@@ -6,11 +6,18 @@ of each bound. Bounds in bytes are in words only: JSON Schema counts characters.
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
+
+import msgspec
+from tools.docs.reading import source_of
 
 from betcode.model import limits
+from betcode.model.frames import AnyRequest
+from betcode.model.rows import Options
+from betcode.wire import client_api
 from betcode.wire.client_api import RULE, TRACE_ID, UUID
 
 INT64_HALF = 2**62
@@ -44,7 +51,15 @@ NAME = chars(limits.NAME_CHARS_MAX)
 TITLE = chars(limits.NAME_CHARS_MAX, ", no line break")
 PATH = chars(limits.PATH_CHARS_MAX)
 VARIABLE = chars(limits.ENV_CHARS_MAX)
-RULE_TEXT = {"type": "string", "maxLength": limits.RULE_CHARS_MAX} | matching(RULE)
+PROSE = chars(limits.ANSWER_CHARS_MAX)
+RULES = Bound(
+    f"at most {limits.RULES_MAX} rules such as `Bash(git *)`; of each {chars(limits.RULE_CHARS_MAX).words}",
+    {
+        "maxItems": limits.RULES_MAX,
+        "items": {"type": "string", "maxLength": limits.RULE_CHARS_MAX} | matching(RULE),
+    },
+)
+MODES = ["", "default", "acceptEdits", "plan"]
 LOW_S, HIGH_S = limits.PERMISSION_TTL_RANGE_S
 
 BOUNDS: dict[str, Bound] = {
@@ -62,17 +77,23 @@ BOUNDS: dict[str, Bound] = {
     "Send.key": Bound("a UUID in lower case", matching(UUID)),
     "Send.text": Bound(f"not blank; at most {limits.PROMPT_BYTES_MAX:,} bytes in UTF-8", {"minLength": 1}),
     "Answer.permission": NAME,
-    "Answer.message": chars(limits.ANSWER_CHARS_MAX),
+    "Answer.message": PROSE,
     "Answer.updated_input": Bound(f"at most {limits.ANSWER_CHARS_MAX:,} bytes as JSON"),
     "Rename.name": TITLE,
     "ListSessions.limit": numbers(1, limits.LIST_MAX),
     "Events.limit": numbers(1, limits.PAGE_EVENTS_MAX),
     "Events.after": numbers(0, INT64_HALF),
     "Options.model": Bound(f"does not begin with a dash; {NAME.words}", {"pattern": "^(?!-)"} | NAME.schema),
-    "Options.allow": Bound(
-        f"at most {limits.RULES_MAX} rules such as `Bash(git *)`; of each {chars(limits.RULE_CHARS_MAX).words}",
-        {"maxItems": limits.RULES_MAX, "items": RULE_TEXT},
+    "Options.allow": RULES,
+    "Options.disallow": RULES,
+    "Options.add_dirs": Bound(
+        f"at most {limits.RULES_MAX} directories; of each {PATH.words}",
+        {"maxItems": limits.RULES_MAX, "items": {"type": "string"} | PATH.schema},
     ),
+    "Options.permission_mode": Bound("one of these; modes that never ask are refused", {"enum": MODES}),
+    "Options.system_prompt": PROSE,
+    "Options.append_system_prompt": PROSE,
+    "Options.setting_sources": NAME,
     "Options.permission_ttl_s": Bound(
         f"0, or {LOW_S:,.0f} to {HIGH_S:,.0f} seconds",
         {"anyOf": [{"const": 0}, {"minimum": LOW_S, "maximum": HIGH_S}]},
@@ -88,3 +109,23 @@ BOUNDS: dict[str, Bound] = {
 def key_of(struct: str, name: str) -> str:
     """The key in `BOUNDS` for a field of a request or of what it holds; empty when nothing limits it."""
     return next((key for key in (f"{struct}.{name}", name) if key in BOUNDS), "")
+
+
+def check() -> None:
+    """Raise ValueError where the table above and `wire/client_api.py` do not speak of the same fields."""
+    fields = {f"{struct.__name__}.{name}" for struct in (*get_args(AnyRequest), Options) for name in _names(struct)}
+    if foreign := BOUNDS.keys() - fields - {"session"}:
+        raise ValueError(f"tools/docs/bounds.py: there are no fields {sorted(foreign)}")
+    constants = [node.value for node in ast.walk(ast.parse(source_of(client_api))) if isinstance(node, ast.Constant)]
+    texts = {value for value in constants if isinstance(value, str)}
+    checked = {name.rpartition(".")[2] for name in texts & {*_names(Options, "options."), *_requested()}}
+    if silent := checked - {key.rpartition(".")[2] for key in BOUNDS}:
+        raise ValueError(f"tools/docs/bounds.py: client_api.py checks {sorted(silent)}, and BOUNDS does not say how")
+
+
+def _requested() -> set[str]:
+    return {name for struct in get_args(AnyRequest) for name in _names(struct)} - {"id"}
+
+
+def _names(struct: type, prefix: str = "") -> set[str]:
+    return {prefix + field.name for field in msgspec.structs.fields(struct)}

@@ -28,6 +28,7 @@ SCALARS: dict[object, str] = {
     int: "whole number",
     float: "number",
     bool: "true or false",
+    bytes: "text, in base64",
     types.NoneType: "null",
     msgspec.Raw: "[event](#events)",
 }

@@ -31,6 +31,10 @@ BODIES: dict[str, Rows] = {
         ("epoch", "whole number", "The session's present epoch."),
         ("seq", "whole number", "Number of its last event; with `from_end` this is where you begin."),
     ),
+    "Tap": (
+        ("run", "whole number", "The run it begins in."),
+        ("offset", "whole number", "The byte of that run it begins with."),
+    ),
     "Detach": NOTHING,
     "Watch": (("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),),
     "ListSessions": (("sessions", SUMMARIES, "The sessions asked for, newest first."),),
@@ -84,13 +88,15 @@ def check() -> None:
     """Raise ValueError where the tables above and the code disagree."""
     requests = {cls.__name__: cls for cls in get_args(AnyRequest)}
     if BODIES.keys() | {"Hello"} != requests.keys():
-        raise ValueError(f"replies without a request, or the reverse: {BODIES.keys() ^ requests.keys()}")
+        wrong = BODIES.keys() ^ (requests.keys() - {"Hello"})
+        raise ValueError(f"tools/docs/replies.py: BODIES has too much, or lacks, {sorted(wrong)}")
     for name, rows in BODIES.items():
         told = re.search(r"Reply: (.*?)\.(?:\s|$)", meaning(requests[name]), re.DOTALL)
         words = set(re.findall(r"`(\w+)`", told[1])) if told else set()
         names = {row[0] for row in rows}
         if not names <= words or words - names - set(requests[name].__struct_fields__):
-            raise ValueError(f"the reply to {name}: its docstring names {sorted(words)}, the table {sorted(names)}")
+            listed = f"its docstring names {sorted(words)}, the table {sorted(names)}"
+            raise ValueError(f"tools/docs/replies.py: the reply to {name}: {listed}")
     made = question_view(
         Permission(
             id=PermissionId("p"),
@@ -105,4 +111,4 @@ def check() -> None:
         )
     )
     if set(made) != {row[0] for row in QUESTION}:
-        raise ValueError(f"a question has {sorted(made)}")
+        raise ValueError(f"tools/docs/replies.py: a question has {sorted(made)}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import msgspec
+from tools.docs import bounds
 from tools.docs.bounds import BOUNDS, key_of
 from tools.docs.markdown import COMMAND
 
@@ -31,9 +31,9 @@ def schema() -> dict[str, Any]:
     for definition in structs.values():
         if "description" in definition:
             definition["description"] = inspect.cleandoc(definition["description"])
-    used = {key for struct in (*get_args(AnyRequest), Options) for key in _narrow(structs[struct.__name__])}
-    if used != BOUNDS.keys():
-        raise ValueError(f"bounds of fields that do not exist: {sorted(BOUNDS.keys() - used)}")
+    bounds.check()
+    for struct in (*get_args(AnyRequest), Options):
+        _narrow(structs[struct.__name__])
     # Events are kept encoded (`Raw`), which says nothing of their shape.
     structs[SessionFrame.__name__]["properties"]["events"]["items"] = {"$ref": "#/$defs/AnyEvent"}
     return {
@@ -46,9 +46,8 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _narrow(definition: dict[str, Any]) -> Iterator[str]:
-    """Add the limits that the daemon checks to the fields of a request; yields the keys of those in `BOUNDS`."""
+def _narrow(definition: dict[str, Any]) -> None:
+    """Add the limits that the daemon checks to the fields of a request."""
     for name, field in definition["properties"].items():
         if key := key_of(definition["title"], name):
             field.update(BOUNDS[key].schema)
-            yield key

@@ -57,7 +57,7 @@ class ClaudeBinary:
 
     def __init__(self, configured: str) -> None:
         """`configured`: a path, or empty to search."""
-        self._configured = configured
+        self.configured = configured
         self._known: tuple[tuple[str, int, int], tuple[int, int, int]] | None = None
 
     async def checked(self, path: str, env: Mapping[str, str]) -> Path:
@@ -66,7 +66,7 @@ class ClaudeBinary:
         Raises:
             BetcodeError: see `find_claude`; `claude.too_old`; `claude.version_unknown`.
         """
-        claude = find_claude(self._configured, path)
+        claude = find_claude(self.configured, path)
         stat = claude.stat()
         mark = (str(claude), stat.st_mtime_ns, stat.st_size)
         if self._known is None or self._known[0] != mark:

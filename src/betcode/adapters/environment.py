@@ -42,6 +42,8 @@ ALLOWED_PREFIXES = ("ANTHROPIC_", "CLAUDE_", "AWS_", "GOOGLE_", "LC_")
 """Beginnings of names that pass."""
 REMOVED = frozenset({"CLAUDECODE"})
 """Tells claude that it runs inside another one; it does not."""
+OWN_PREFIX = "BETCODE_"
+"""Our own settings are none of claude's business; removed whatever the settings say."""
 FIXED = {
     "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",  # tells idle from waiting, also with background tasks
     "DISABLE_AUTOUPDATER": "1",  # a running fleet must not change its version by itself
@@ -53,13 +55,18 @@ def child_environment(
 ) -> dict[str, str]:
     """What claude gets of the daemon's environment `source`.
 
-    PATH and VIRTUAL_ENV are those of the client that created the session; `extra_names` come from the settings.
+    PATH and VIRTUAL_ENV are those of the client that created the session; `extra_names` come from the settings, a star
+    at the end stands for any rest.
     """
-    extra = {name for name in extra_names if not name.startswith("BETCODE_")}
+    names = tuple(extra_names)
+    extra = {name for name in names if not name.endswith("*")}
+    prefixes = (*ALLOWED_PREFIXES, *(name[:-1] for name in names if name.endswith("*")))
     env = {
         name: value
         for name, value in source.items()
-        if name not in REMOVED and (name in ALLOWED or name in extra or name.startswith(ALLOWED_PREFIXES))
+        if name not in REMOVED
+        and not name.startswith(OWN_PREFIX)
+        and (name in ALLOWED or name in extra or name.startswith(prefixes))
     }
     if options.path:
         env["PATH"] = options.path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ class KeeperLauncher:
         self._claude = claude
         self._generation = generation
         self._environment = environment
-        self._env_pass = tuple(env_pass)
+        self.env_pass = tuple(env_pass)
 
     def files(self, row: SessionRow) -> SessionFiles:
         """The files of this session."""
@@ -52,7 +53,8 @@ class KeeperLauncher:
 
     async def start(self, row: SessionRow) -> KeeperLink:
         """Start claude as `row.run`. Raises BetcodeError: `claude.*`, `request.directory`, `agent.spawn_failed`."""
-        env = child_environment(self._environment, row.options, self._env_pass)
+        trace = f"00-{row.options.trace_id}-{secrets.token_hex(8)}-01" if row.options.trace_id else ""
+        env = child_environment(self._environment, row.options, self.env_pass, trace)
         claude = await self._claude.checked(env.get("PATH", ""), env)
         if not await asyncio.to_thread(os.path.isdir, row.directory):
             raise BetcodeError(

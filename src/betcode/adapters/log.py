@@ -17,6 +17,7 @@ import msgspec
 
 from betcode.core.instant import iso
 from betcode.model import limits
+from betcode.wire.visible import visible
 
 LEVELS = ("debug", "info", "warning", "error")
 SECRET = re.compile(
@@ -53,6 +54,17 @@ class JsonFormatter(logging.Formatter):
         return _encode(fields).decode("utf-8", "replace")
 
 
+class HumanFormatter(logging.Formatter):
+    """A record as a line for a person at a terminal: time, level where it matters, message, fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Control characters are made visible; ids that a person seldom needs are left to the file."""
+        fields = getattr(record, "fields", {})
+        shown = "  ".join(f"{k}={v}" for k, v in fields.items() if k not in ("trace_id", "machine_id"))
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        return visible(redact(f"{iso(record.created)[11:23]}  {level}{record.getMessage()}  {shown}".rstrip()))
+
+
 class JsonLog:
     """One component's log (`engine.ports.Log`)."""
 
@@ -86,24 +98,26 @@ class JsonLog:
         self._write(logging.ERROR, message, fields)
 
 
-def open_log(path: Path, level: str, *, to_terminal: bool) -> JsonLog:
-    """Start logging to `path` (0600, two files of at most `limits.LOG_BYTES_MAX`); a full disk never stops the daemon.
+def open_log(path: Path, level: str, *, bytes_max: int, to_terminal: bool) -> JsonLog:
+    """Start logging to `path` (0600, two files of at most `bytes_max`); a full disk never stops the daemon.
 
     Libraries' warnings go to the same file. `to_terminal`: also to standard error.
     """
     path.touch(mode=0o600, exist_ok=True)
     handlers: list[logging.Handler] = [
-        logging.handlers.RotatingFileHandler(path, maxBytes=limits.LOG_BYTES_MAX, backupCount=1, encoding="utf-8")
+        logging.handlers.RotatingFileHandler(path, maxBytes=bytes_max, backupCount=1, encoding="utf-8")
     ]
     if to_terminal:
-        handlers.append(logging.StreamHandler())
+        terminal = logging.StreamHandler()
+        terminal.setFormatter(HumanFormatter() if terminal.stream.isatty() else JsonFormatter())
+        handlers.append(terminal)
     logging.raiseExceptions = False  # an unwritable log file must not fill standard error with tracebacks
     logging.Formatter.converter = time.gmtime
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
+    handlers[0].setFormatter(JsonFormatter())
     for handler in handlers:
-        handler.setFormatter(JsonFormatter())
         root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logger = logging.getLogger("betcode")

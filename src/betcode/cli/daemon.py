@@ -43,19 +43,28 @@ def run(invocation: Invocation, *, report_fd: int | None) -> int:
       BETCODE_DAEMON_LOG_LEVEL=debug betcode daemon run
     """
     from betcode.cli.output import remark
-    from betcode.config.load import load
+    from betcode.config.load import Loaded, load
     from betcode.daemon.app import run_daemon
     from betcode.daemon.report import StartReport
 
-    try:
+    def load_again() -> Loaded:
         flags = {"agent.claude": invocation.claude_program() or None}
-        loaded = load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths)
+        return load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths)
+
+    try:
+        loaded = load_again()
     except BetcodeError as error:
         StartReport(report_fd).failed(error)
         raise
     for warning in loaded.warnings:
         remark(f"warning: {warning}")
-    return run_daemon(invocation.paths, loaded.config, report_fd=report_fd, foreground=report_fd is None)
+    return run_daemon(
+        invocation.paths,
+        loaded.config,
+        reload=lambda: load_again().config,
+        report_fd=report_fd,
+        foreground=report_fd is None,
+    )
 
 
 @daemon.command()

@@ -63,6 +63,14 @@ def question_lines(question: dict[str, Any], directory: str = "") -> list[str]:
     return lines
 
 
+def how_to_answer(permission_id: str, expires_at: str) -> list[str]:
+    """What a person types to answer a question, and until when."""
+    return [
+        f"  denied at {expires_at} if nobody answers",
+        f"  betcode permissions allow {permission_id}   or   betcode permissions deny {permission_id}",
+    ]
+
+
 def advice(text: str, hint: str) -> list[str]:
     """A sentence and what to do about it."""
     return [text, *([f"  hint: {hint}"] if hint else [])]
@@ -81,7 +89,7 @@ def event_lines(event: dict[str, Any]) -> list[str]:
         case "tool_result":
             return result_lines(event)
         case "permission_asked":
-            return [*question_lines(event), f"  id: {event['permission_id']}, until {event.get('expires_at', '')}"]
+            return [*question_lines(event), *how_to_answer(event["permission_id"], event["expires_at"])]
         case "turn_ended":
             return [f"-- turn {event['outcome']}" + (f": {'; '.join(event['errors'])}" if event.get("errors") else "")]
         case "error":

@@ -23,15 +23,20 @@ TOLD_REMARKS = frozenset({"api_retry"})
 
 def brief_lines(event: dict[str, Any]) -> list[str]:
     """What `run` tells of an event beside the answer: what needs attention, and tool calls in one line."""
-    kind = event["kind"]
-    if kind in QUIET_KINDS or (kind == "status" and event["state"] not in TOLD_STATES):
-        return []
-    return lines.event_lines(event)
+    match event["kind"]:
+        case "status" if event["state"] not in TOLD_STATES:
+            return []
+        case "message_state" if event["state"] != "queued":
+            return []  # how it ended is told by the command's own end
+        case kind if kind in QUIET_KINDS:
+            return []
+        case _:
+            return lines.event_lines(event)
 
 
-def first_lines(event: dict[str, Any]) -> list[str]:
-    """The same for a session that has just been made: that its claude has to start first goes without saying."""
-    return [] if event["kind"] == "message_state" and event["state"] == "queued" else brief_lines(event)
+def except_kinds(*kinds: str) -> Callable[[dict[str, Any]], list[str]]:
+    """`brief_lines` without some kinds."""
+    return lambda event: [] if event["kind"] in kinds else brief_lines(event)
 
 
 class Live:

@@ -40,7 +40,7 @@ def list_questions(invocation: Invocation, *, session: str, as_json: bool) -> in
       betcode permissions list --session k3jq --json | jq -r '.permissions[].id'
     """
     from betcode.cli.ask import ask
-    from betcode.cli.lines import question_lines
+    from betcode.cli.lines import how_to_answer, question_lines
     from betcode.cli.output import say, say_json
     from betcode.model.frames import Permissions
 
@@ -51,8 +51,9 @@ def list_questions(invocation: Invocation, *, session: str, as_json: bool) -> in
     for question in found:
         for line in question_lines(question):
             say(line)
-        say(f"  session {question['session']}, denied at {question['expires_at']} if nobody answers")
-        say(f"  betcode permissions allow {question['id']}   or   betcode permissions deny {question['id']}")
+        say(f"  session {question['session']}")
+        for line in how_to_answer(question["id"], question["expires_at"]):
+            say(line)
     if not found:
         say("no open questions")
     return 0

@@ -14,7 +14,7 @@ from typing import Any
 from betcode.cli.asking import Elsewhere, Nobody, Person, Questions
 from betcode.cli.follow import Following, follow
 from betcode.cli.invocation import Invocation
-from betcode.cli.live import Live, brief_lines, first_lines
+from betcode.cli.live import Live, except_kinds
 from betcode.cli.outcome import Task, result
 from betcode.cli.output import remark, say_json, say_raw
 from betcode.cli.prompt import read_prompt
@@ -90,8 +90,7 @@ async def _run(invocation: Invocation, options: RunOptions, text: str, directory
         await anext(stream)  # attached: whatever the message causes comes after this
         key = str(uuid.uuid4())
         task = Task(key)
-        is_new = not (options.resume or options.continue_)
-        live = Live(streams=_streams(options), describe=first_lines if is_new else brief_lines)
+        live = Live(streams=_streams(options), describe=except_kinds(*_untold(options)))
         text_form = options.output_format == "text"
         following = Following(
             client=client,
@@ -113,6 +112,16 @@ async def _run(invocation: Invocation, options: RunOptions, text: str, directory
     if error is not None:
         raise error
     return 0
+
+
+def _untold(options: RunOptions) -> list[str]:
+    """Kinds of events that need not be told here."""
+    kinds = []
+    if not (options.resume or options.continue_):
+        kinds.append("message_state")  # that the claude of a new session has to start first goes without saying
+    if _interactive():
+        kinds += ["permission_asked", "permission_settled"]  # the question is asked in place
+    return kinds
 
 
 def _streams(options: RunOptions) -> bool:

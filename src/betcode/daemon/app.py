@@ -9,8 +9,10 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import sys
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -21,12 +23,13 @@ from betcode.adapters.claude_binary import ClaudeBinary
 from betcode.adapters.clock import SystemClock
 from betcode.adapters.environment import child_environment
 from betcode.adapters.launcher import KeeperLauncher
-from betcode.adapters.log import JsonLog, open_log
+from betcode.adapters.log import JsonLog, open_log, set_level
 from betcode.adapters.marks import SessionMarks
 from betcode.adapters.metrics import Metrics
 from betcode.adapters.server import LocalServer, SocketChannel
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.config.paths import Paths, prepare
+from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
 from betcode.daemon.lock import DaemonLock, next_generation
@@ -41,12 +44,20 @@ from betcode.model.errors import BetcodeError
 from betcode.model.rows import Options
 
 
-def run_daemon(paths: Paths, config: Config, *, report_fd: int | None = None, foreground: bool = True) -> int:
+def run_daemon(
+    paths: Paths,
+    config: Config,
+    *,
+    reload: Callable[[], Config] | None = None,
+    report_fd: int | None = None,
+    foreground: bool = True,
+) -> int:
     """Run until a signal or a client's request stops it. Returns the exit status.
 
     Args:
         paths: where everything is; created if missing.
         config: checked settings.
+        reload: reads the settings again, for SIGHUP; may raise BetcodeError.
         report_fd: pipe to the process that started this one (`daemon.report`).
         foreground: also log to standard error.
 
@@ -58,9 +69,11 @@ def run_daemon(paths: Paths, config: Config, *, report_fd: int | None = None, fo
         prepare(paths)
         lock = DaemonLock(paths.lock)
         lock.take()
-        log = open_log(paths.log, config.daemon.log_level, to_terminal=foreground)
+        log = open_log(
+            paths.log, config.daemon.log_level, bytes_max=config.daemon.log_bytes_max, to_terminal=foreground
+        )
         try:
-            asyncio.run(_App(paths, config, log, report).run())
+            asyncio.run(_App(paths, config, log, report, reload).run())
         except BetcodeError as error:
             log.error("the daemon ends", error_type=error.code, detail=str(error))
             raise
@@ -83,6 +96,8 @@ class _App:
     config: Config
     log: JsonLog
     report: StartReport
+    reload: Callable[[], Config] | None = None
+    apply: Callable[[Config], None] = lambda config: None
     started_at: str = ""
     end_sessions: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -92,7 +107,7 @@ class _App:
         raise_file_limit()
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
-        self.log = self.log.bind(trace_id=uuid.uuid4().hex)
+        self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
         claude = ClaudeBinary(self.config.agent.claude)
         await self._check_claude(claude)
         metrics = Metrics()
@@ -107,6 +122,7 @@ class _App:
                 environment=dict(os.environ),
                 env_pass=self.config.agent.env_pass,
             )
+            self.apply = lambda config: _apply(config, launcher, claude)
             world = World(
                 store=store,
                 launcher=launcher,
@@ -136,7 +152,7 @@ class _App:
             return {"daemon": daemon, "database": {"path": str(self.paths.database), "state": store.state}}
 
         requests = Requests(registry, status, resolve_directory)
-        daemon = Daemon(__version__, os.getpid(), requests, self._stop)
+        daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
         pages = Pages(registry, metrics, status)
 
         async def serve_client(channel: SocketChannel) -> None:
@@ -173,6 +189,28 @@ class _App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, False)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+
+    def _on_hangup(self) -> None:
+        """Read the settings again; use what can change, name what cannot, keep the old ones if they are wrong."""
+        if self.reload is None:
+            return
+        try:
+            new = self.reload()
+        except BetcodeError as error:
+            self.log.error("the settings are wrong; the old ones stay", error_type=error.code, detail=str(error))
+            return
+        taken, later = changed(self.config, new)
+        self.config = new
+        self.apply(new)
+        self.log.info("settings read again", changed=taken, needs_restart=later)
+
+
+def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary) -> None:
+    """Use the settings that can change while the daemon runs; new processes get them."""
+    set_level(config.daemon.log_level)
+    launcher.env_pass = config.agent.env_pass
+    claude.configured = config.agent.claude
 
 
 def resolve_directory(given: str) -> str:

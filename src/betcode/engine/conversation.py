@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace as change
+
 from betcode.engine.feed import Subscription
 from betcode.engine.ports import Channel, Log
 from betcode.engine.registry import Registry
@@ -19,6 +21,7 @@ from betcode.model.frames import (
     PROTOCOL,
     AnyRequest,
     Attach,
+    Create,
     Detach,
     Failed,
     Frame,
@@ -46,6 +49,7 @@ class Daemon:
     requests: Requests
     stop: Callable[[bool], None]
     """Called with `end_sessions` when a client asks the daemon to stop."""
+    new_trace_id: Callable[[], str] = lambda: ""
     attached: dict[SessionId, int] = field(default_factory=dict)
     """Clients per session."""
 
@@ -60,6 +64,7 @@ class Conversation:
         self._daemon = daemon
         self._log = log
         self._name = channel.client
+        self._trace_id = ""
         self._wake = asyncio.Event()
         self._subscriptions: dict[SessionId, Subscription] = {}
         self._taps: dict[SessionId, TapPlace] = {}
@@ -120,7 +125,8 @@ class Conversation:
             return False
         assert isinstance(hello, Hello)
         self._name = hello.client or self._name
-        self._log = self._log.bind(trace_id=hello.trace_id) if hello.trace_id else self._log
+        self._trace_id = hello.trace_id or self._daemon.new_trace_id()
+        self._log = self._log.bind(trace_id=self._trace_id, client=self._name)
         welcome = Welcome(
             protocol=PROTOCOL, version=self._daemon.version, pid=self._daemon.pid, capabilities=CAPABILITIES
         )
@@ -179,6 +185,9 @@ class Conversation:
             case Stop():
                 self._daemon.stop(request.end_sessions)
                 return {}
+            case Create() if not request.options.trace_id:
+                options = change(request.options, trace_id=self._trace_id)
+                return await self._daemon.requests.handle(change(request, options=options), self._name)
             case _:
                 return await self._daemon.requests.handle(request, self._name)
 

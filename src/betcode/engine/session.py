@@ -60,7 +60,8 @@ class SessionRunner:
         """Nothing happens before `serve`."""
         self.id: SessionId = row.id
         self.world = world
-        self.log = world.log.bind(session_id=row.id)
+        trace = {"trace_id": row.options.trace_id} if row.options.trace_id else {}
+        self.log = world.log.bind(session_id=row.id, **trace)
         self.session: Session = from_rows(row, (), ())
         self.feed = Feed(row.id, row.epoch, row.seq)
         self.link: Link | None = None

@@ -16,6 +16,8 @@ from betcode.model.states import Delivery, MessageState, PermissionState
 class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the creator of a session chose; unchanged for its whole life."""
 
+    trace_id: str = ""
+    """W3C trace id of the request that created the session; its log lines and its claude carry it."""
     model: str = ""
     allow: tuple[str, ...] = ()
     """Permission rules in Claude Code's syntax, handed to the CLI at each start."""

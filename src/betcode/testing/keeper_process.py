@@ -7,6 +7,7 @@ with a deadline. It is no model for the daemon, which must never wait for one ke
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ from betcode.keeper.protocol import (
     out_payload,
     stdin_frame,
 )
+from betcode.keeper.tree import kill_tree
 
 DEADLINE_S = 30.0
 """For anything a healthy keeper does within milliseconds, on a machine that does other work as well."""
@@ -54,6 +56,16 @@ def is_running(pid: int) -> bool:
     return False
 
 
+def lock_is_free(session_dir: Path) -> bool:
+    """Whether anybody could take the session's lock now."""
+    with (session_dir / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 class LaunchFailed(Exception):
     """The launcher said no. `fields` is its answer."""
 
@@ -76,7 +88,7 @@ class KeeperLink:
         self.err = bytearray()
         self.acks: list[dict[str, object]] = []
         self.beats: list[dict[str, object]] = []
-        self.hello: dict[str, object] | None = None
+        self.hello: dict[str, object] = {}
         self.exit: dict[str, object] | None = None
         self.refused: dict[str, object] | None = None
         self.closed = False
@@ -168,9 +180,7 @@ class KeeperLink:
 class KeeperProcess:
     """A started keeper, its claude (or any other program), and the links to it; all ended by `with`."""
 
-    def __init__(
-        self, session_dir: Path, argv: list[str], *, command: list[str] | None = None, **spec: object
-    ) -> None:
+    def __init__(self, session_dir: Path, argv: list[str], *, command: list[str] | None = None, **spec: object) -> None:
         """Start it with `command`, see `launch`. Raises LaunchFailed with the launcher's answer."""
         self.session_dir = session_dir
         self.spec: dict[str, object] = {
@@ -235,6 +245,7 @@ class KeeperProcess:
         except TimeoutError:
             os.kill(self.keeper_pid, signal.SIGKILL)
         self.wait_gone()
+        kill_tree(self.keeper_pid, str(self.spec["mark"]))  # what a killed keeper has left
 
 
 def launch(spec: dict[str, object], command: list[str] | None = None) -> dict[str, object]:
@@ -254,5 +265,5 @@ def launch(spec: dict[str, object], command: list[str] | None = None) -> dict[st
 @contextlib.contextmanager
 def scripted_child(session_dir: Path, script: str, **spec: object) -> Iterator[KeeperProcess]:
     """A keeper whose claude is a Python script (standard library, no site)."""
-    with KeeperProcess(session_dir, [sys.executable, "-I", "-S", "-c", script], **spec) as keeper:
+    with KeeperProcess(session_dir, [sys.executable, "-I", "-S", "-c", script], command=None, **spec) as keeper:
         yield keeper

@@ -122,6 +122,8 @@ def _create(request: Create) -> None:
     if request.key:
         _uuid("key", request.key)
     options = request.options
+    if options.trace_id and not TRACE_ID.match(options.trace_id):
+        raise _bad("options.trace_id", "is not 32 lower-case hex digits")
     _text("options.model", options.model, limits.NAME_CHARS_MAX)
     _text("options.path", options.path, limits.ENV_CHARS_MAX)
     _text("options.virtual_env", options.virtual_env, limits.ENV_CHARS_MAX)

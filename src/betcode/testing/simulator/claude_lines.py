@@ -9,6 +9,8 @@ import msgspec
 
 _encode = msgspec.json.Encoder().encode
 VERSION = "2.1.330"
+SHORT_LINES = 65_536
+"""Lines that are too long are printed only where the limit is below this: the others would cost more than they show."""
 
 
 def line(value: dict[str, Any]) -> bytes:
@@ -171,7 +173,7 @@ def no_conversation(conversation: str) -> bytes:
 
 def garbage(rng: Random, longest: int) -> tuple[str, bytes]:
     """A line that is not what it should be: the kind of event it becomes ("" for none), and its bytes."""
-    kind = rng.randrange(6)
+    kind = rng.randrange(6 if longest < SHORT_LINES else 4)
     if kind == 0:
         return "unknown", line({"type": f"novelty_{rng.randrange(3)}", "data": "x" * rng.randrange(50)})
     if kind == 1:
@@ -181,5 +183,5 @@ def garbage(rng: Random, longest: int) -> tuple[str, bytes]:
     if kind == 3:
         return "", b"\n"
     if kind == 4:
-        return "error", b'{"type":"novelty","data":"' + b"y" * (longest + rng.randrange(9)) + b'"}\n'
-    return "unknown", line({"type": "system", "subtype": "novelty", "text": "\u2028\ud83d\ude00"})
+        return "unknown", line({"type": "system", "subtype": "novelty", "text": "\u2028\U0001f600"})
+    return "error", b'{"type":"novelty","data":"' + b"y" * (longest + rng.randrange(9)) + b'"}\n'
