@@ -28,6 +28,7 @@ SPECIAL: dict[str, Any] = {
     "Create.key": "6f1f1bd1-3c1b-4c6e-8f53-0a54b4f4c2de",
     "Send.key": "6f1f1bd1-3c1b-4c6e-8f53-0a54b4f4c2de",
     "Hello.trace_id": "0af7651916cd43dd8448eb211c80319c",
+    "Options.trace_id": "0af7651916cd43dd8448eb211c80319c",
     "Options.allow": ("Bash(git *)",),
     "Options.disallow": ("Read",),
     "Options.permission_mode": "plan",

@@ -25,11 +25,15 @@ _VERSION = re.compile(r"\b(\d+)\.(\d+)\.(\d+)\b")
 def find_claude(configured: str, path: str) -> Path:
     """The executable: the configured one, else the first on `path`, else the one in the claude-agent-sdk package.
 
+    A configured name without a directory is looked up on `path` too.
+
     Raises:
         BetcodeError: `claude.not_found`, or `claude.not_executable` when the configured one cannot be run.
     """
     if configured:
-        chosen = Path(configured).expanduser()
+        chosen = Path(configured)
+        if chosen.name == configured:
+            chosen = Path(shutil.which(configured, path=path or None) or chosen)
         if not chosen.is_file():
             raise BetcodeError(
                 "claude.not_found",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import re
 import time
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,14 @@ class HumanFormatter(logging.Formatter):
         return visible(redact(f"{iso(record.created)[11:23]}  {level}{record.getMessage()}  {shown}".rstrip()))
 
 
+class _PrivateFile(logging.handlers.RotatingFileHandler):
+    """A rotating file whose every new file only its owner can read."""
+
+    def _open(self) -> TextIOWrapper:
+        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return os.fdopen(fd, "a", encoding=self.encoding)
+
+
 class JsonLog:
     """One component's log (`engine.ports.Log`)."""
 
@@ -103,10 +113,7 @@ def open_log(path: Path, level: str, *, bytes_max: int, to_terminal: bool) -> Js
 
     Libraries' warnings go to the same file. `to_terminal`: also to standard error.
     """
-    path.touch(mode=0o600, exist_ok=True)
-    handlers: list[logging.Handler] = [
-        logging.handlers.RotatingFileHandler(path, maxBytes=bytes_max, backupCount=1, encoding="utf-8")
-    ]
+    handlers: list[logging.Handler] = [_PrivateFile(path, maxBytes=bytes_max, backupCount=1, encoding="utf-8")]
     if to_terminal:
         terminal = logging.StreamHandler()
         terminal.setFormatter(HumanFormatter() if terminal.stream.isatty() else JsonFormatter())

@@ -6,6 +6,7 @@ are made visible (SE-4). Where a program reads the output, it gets the text unch
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -79,7 +80,7 @@ def wants_json(argv: Sequence[str]) -> bool:
     if "--" in words:
         words = words[: words.index("--")]
     formats = ("json", "stream-json")
-    after = dict(zip(words, [*words[1:], ""], strict=True))
+    after = dict(itertools.pairwise(words))
     return (
         "--json" in words
         or after.get("--output-format") in formats

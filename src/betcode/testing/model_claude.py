@@ -87,7 +87,7 @@ class ModelClaude:
     @property
     def busy(self) -> bool:
         """Whether it has something to do that needs no answer of a person."""
-        return bool(self.stdin or self._queue or self._turn or self.tasks)
+        return self.alive and bool(self.stdin or self._queue or self._turn or self.tasks)
 
     # --- what it is given ---------------------------------------------------------------------------------------
 

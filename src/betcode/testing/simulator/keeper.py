@@ -110,6 +110,18 @@ class ModelKeeper:
         if not self.claude.alive:
             self.record.over = True
 
+    def power_cut(self, committed: int) -> None:
+        """The machine stops. `committed`: how far the database has this run's output."""
+        self.alive = False
+        self.lost_below = max(self.lost_below, min(committed, len(self.journal)))
+        for socket in list(self._sockets):
+            socket.break_off()
+        self.claude.kill()
+        self.record.over = True
+        if self.exit is None:
+            keep = self.rng.randint(min(self.synced, len(self.journal)), len(self.journal))
+            del self.journal[keep:]
+
     # --- claude's output ----------------------------------------------------------------------------------------
 
     def stdout(self, data: bytes) -> None:
