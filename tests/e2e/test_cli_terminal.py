@@ -1,4 +1,4 @@
-"""The command line with a person at it: a terminal, ctrl-c, questions in place; and what survives the daemon's death."""
+"""The command line with a person at it: terminal, ctrl-c, questions in place; and what survives the daemon's death."""
 
 import json
 import os
@@ -38,10 +38,25 @@ def newest(betcode: Command) -> dict[str, object]:
 def wait_for_state(betcode: Command, session: object, state: str) -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        sessions = betcode("status", "--json").json()["sessions"]
-        if {"id": session, "state": state} in [{"id": s["id"], "state": s["state"]} for s in sessions]:
+        if any(s["id"] == session and s["state"] == state for s in sessions(betcode)):
             return
     raise AssertionError(f"{session} did not become {state}")
+
+
+def sessions(betcode: Command) -> list[dict[str, object]]:
+    """What `status` says; nothing while no daemon runs."""
+    found: list[dict[str, object]] = betcode("status", "--json").json().get("sessions", [])
+    return found
+
+
+def busy(betcode: Command) -> object:
+    """Id of the session that works now."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        for session in sessions(betcode):
+            if session["state"] == "ACTIVE":
+                return session["id"]
+    raise AssertionError("no session became active")
 
 
 # --- 124, 130 ----------------------------------------------------------------------------------------------------
@@ -66,30 +81,20 @@ def test_130_ctrl_c_interrupts_the_turn_and_the_session_stays(betcode: Command) 
 
 
 def test_130_a_second_ctrl_c_leaves_at_once(betcode: Command, made: Installation) -> None:
-    running = betcode.start("run", scripted("deaf", {"text": "x", "delay_s": 30}))
-    wait_for_state(betcode, newest_but(betcode, set()), "ACTIVE")
-    pid = made.daemon_pid()
-    assert pid
-    os.kill(pid, signal.SIGSTOP)  # so that the interrupt gets no answer
-    try:
-        running.send_signal(signal.SIGINT)
-        assert running.stderr is not None
-        assert b"interrupting" in running.stderr.readline()
-        running.send_signal(signal.SIGINT)
-        running.communicate(timeout=20)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    assert running.returncode == 130
-
-
-def newest_but(betcode: Command, known: set[object]) -> object:
-    """The session that is busy now."""
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        for session in betcode("status", "--json").json()["sessions"]:
-            if session["state"] == "ACTIVE" and session["id"] not in known:
-                return session["id"]
-    raise AssertionError("no session became active")
+    with betcode.start("run", scripted("deaf", {"text": "x", "delay_s": 10})) as running:
+        busy(betcode)
+        pid = made.daemon_pid()
+        assert pid
+        os.kill(pid, signal.SIGSTOP)  # so that the interrupt gets no answer
+        try:
+            running.send_signal(signal.SIGINT)
+            assert running.stderr is not None
+            assert b"interrupting" in running.stderr.readline()
+            running.send_signal(signal.SIGINT)
+            running.communicate(timeout=20)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert running.returncode == 130
 
 
 def test_130_ctrl_c_while_watching_ends_only_the_watching(betcode: Command) -> None:
@@ -109,19 +114,19 @@ def test_130_ctrl_c_while_watching_ends_only_the_watching(betcode: Command) -> N
 def test_a_question_is_asked_in_place_with_the_whole_input(
     betcode: Command, made: Installation, typed: str, status: int, exists: bool
 ) -> None:
-    command = f"touch asked-{status}.txt # {'long ' * 100}\x1b[2K\u202e"
+    command = f"touch asked-{status}.txt # {'long ' * 100}\u202e"
     step = {"tool": {"name": "Bash", "input": {"command": command}}}
     with betcode.on_terminal("run", scripted("touch", step, {"text": "ok"})) as terminal:
         terminal.wait_for("[a]llow, [d]eny")
         terminal.type(typed)
         assert terminal.wait() == status
-    shown = command.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
+    shown = command.replace("\u202e", "\\u202e")
     assert f"command: {shown}" in terminal.text
     assert str(made.project) in terminal.text
     assert (made.project / f"asked-{status}.txt").exists() is exists
     if not exists:
         events = betcode("sessions", "show", "--json", str(newest(betcode)["id"])).lines()
-        assert ["not now"] == [event["message"] for event in events if event["kind"] == "permission_settled"]
+        assert [event["message"] for event in events if event["kind"] == "permission_settled"] == ["not now"]
 
 
 def test_a_question_that_is_answered_elsewhere_is_not_asked_any_more(betcode: Command) -> None:
@@ -168,12 +173,13 @@ def test_a_run_survives_kills_of_the_daemon_and_gives_the_whole_answer_once(
     betcode: Command, made: Installation, form: str
 ) -> None:
     betcode("daemon", "start")
-    running = betcode.start("run", "--output-format", form, scripted("count", {"words": 60, "delta_ms": 50}))
-    for _ in range(2):
-        newest_but(betcode, set())
-        assert made.kill_daemon()
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == 0, err
+    count = scripted("count", {"words": 60, "delta_ms": 50})
+    with betcode.start("run", "--output-format", form, count) as running:
+        for _ in range(2):
+            busy(betcode)
+            assert made.kill_daemon()
+        out, err = running.communicate(timeout=60)
+        assert running.returncode == 0, err
     if form == "text":
         assert out.decode() == words(60) + "\n"
         return
@@ -194,6 +200,17 @@ def test_attach_shows_the_same_as_what_is_stored(betcode: Command) -> None:
     assert attached.out == stored.out
     assert [event["seq"] for event in stored.lines()] == list(range(1, len(stored.lines()) + 1))
     assert "good day\n" in betcode("attach", "--until-idle", session).out
+
+
+def test_a_run_in_a_busy_session_prints_only_its_own_answer(betcode: Command) -> None:
+    first = scripted("first", {"words": 40, "prefix": "a", "delta_ms": 50})
+    with betcode.start("run", first) as running:
+        session = str(busy(betcode))
+        second = betcode("run", "--resume", session, scripted("second", {"words": 3, "prefix": "b"}))
+        out, _ = running.communicate(timeout=60)
+    assert out.decode() == " ".join(f"a{n}" for n in range(40)) + "\n"
+    assert second.out == "b0 b1 b2\n"
+    assert "an earlier message is being worked on" in second.err
 
 
 @pytest.mark.req("INV-1")

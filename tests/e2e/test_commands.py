@@ -61,7 +61,7 @@ def test_0_json_output_ends_with_the_result(betcode: Command, form: str) -> None
     assert ended.status == 0
     assert (result["type"], result["subtype"], result["is_error"]) == ("result", "success", False)
     assert result["result"] == words(5)
-    assert uuid.UUID(result["session_id"])
+    assert str(uuid.UUID(result["session_id"])) == result["session_id"]
     if form == "json":
         assert events == []
     else:

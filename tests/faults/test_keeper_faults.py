@@ -28,7 +28,7 @@ OPERATIONS_MIN = 20
 
 
 @pytest.fixture
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return (tmp_path_factory.mktemp("f") for _ in itertools.count())
 
 

@@ -1,4 +1,4 @@
-"""A client and its daemon over a real socket: losses, restarts, refusals. The daemon is a small one that dies on demand."""
+"""A client and its daemon over a real socket: losses, restarts, refusals. The daemon is a small one, to be killed."""
 
 import asyncio
 import contextlib
@@ -42,6 +42,10 @@ class SmallDaemon:
         self._server: Server | None = None
         self._attached: dict[ServerConnection, int] = {}
         self._links: set[ServerConnection] = set()
+
+    @property
+    def stale(self) -> bool:
+        return self.path.exists()
 
     async def rise(self) -> None:
         self.starts += 1
@@ -100,7 +104,11 @@ class SmallDaemon:
                 return
             case "send":
                 self.sent.append(request["key"])
-                body = {"message_id": request["key"], "state": "queued", "duplicate": self.sent.count(request["key"]) > 1}
+                body = {
+                    "message_id": request["key"],
+                    "state": "queued",
+                    "duplicate": self.sent.count(request["key"]) > 1,
+                }
             case "attach":
                 body = {"session": {"id": SESSION, "state": "IDLE"}, "epoch": 1, "seq": len(self.events)}
             case "detach":
@@ -272,7 +280,7 @@ def test_a_client_starts_the_daemon_when_there_is_only_a_stale_socket(path: Path
         daemon = SmallDaemon(path)
         await daemon.rise()
         await daemon.die()
-        assert path.exists()
+        assert daemon.stale
         async with client_of(daemon, start=True) as client:
             assert await client.request(Ping()) == {}
         assert daemon.starts == 2
@@ -299,7 +307,9 @@ def test_an_error_of_the_first_start_reaches_the_caller_and_is_not_repeated(path
 
 
 @pytest.mark.req("INV-5")
-def test_a_daemon_that_never_comes_back_is_given_up_after_the_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_that_never_comes_back_is_given_up_after_the_bound(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "RECONNECT_TRIES", 4)
 
     async def scenario() -> None:
@@ -313,7 +323,9 @@ def test_a_daemon_that_never_comes_back_is_given_up_after_the_bound(path: Path, 
 
 
 @pytest.mark.parametrize("retry_after_s", [0.01, 0.5])
-def test_after_a_goodbye_the_client_waits_for_the_daemon_and_does_not_start_it(path: Path, retry_after_s: float) -> None:
+def test_after_a_goodbye_the_client_waits_for_the_daemon_and_does_not_start_it(
+    path: Path, retry_after_s: float
+) -> None:
     async def scenario() -> None:
         async with running(path, start=True) as (daemon, client):
             loop = asyncio.get_running_loop()
@@ -358,7 +370,9 @@ def test_a_daemon_of_another_protocol_is_refused_with_what_to_do(path: Path) -> 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("code, ours", [("session.not_found", "session.not_found"), ("session.on_the_moon", "internal")])
+@pytest.mark.parametrize(
+    "code, ours", [("session.not_found", "session.not_found"), ("session.on_the_moon", "internal")]
+)
 def test_a_refusal_keeps_code_message_and_hint(path: Path, code: str, ours: str) -> None:
     async def scenario() -> None:
         async with running(path) as (daemon, client):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,13 @@ server.bind({path!r})
 server.listen()
 os.write(fd, b'{{"ok": true, "pid": 1}}\\n')
 os.close(fd)
-link, _ = server.accept()
-link.recv(1000)
-link.sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\n")
+for _ in range({clients}):
+    link, _ = server.accept()
+    link.recv(1000)
+    link.sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\n")
+    link.close()
 """
+CLIENTS = 10
 REPORT = """
 import os, sys
 fd = int(sys.argv[sys.argv.index("--report-fd") + 1])
@@ -77,7 +81,10 @@ def test_a_daemon_that_is_killed_says_by_what_and_no_old_line(tmp_path: Path) ->
 
 def test_a_daemon_that_is_ready_is_left_running_in_a_session_of_its_own(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
-    start(tmp_path, SERVER.format(path=path) + f"open({path!r} + '.sid', 'w').write(str(os.getsid(0) == os.getpid()))\n")
+    start(
+        tmp_path,
+        SERVER.format(path=path, clients=1) + f"open({path!r} + '.sid', 'w').write(str(os.getsid(0) == os.getpid()))\n",
+    )
     other = json.dumps({"ok": False, "code": "daemon.already_running", "message": "another one", "hint": ""})
     start(tmp_path, REPORT.format(report=other, status=2))  # asks the first one whether it answers
     for _ in range(500):
@@ -85,6 +92,21 @@ def test_a_daemon_that_is_ready_is_left_running_in_a_session_of_its_own(tmp_path
             break
         asyncio.run(asyncio.sleep(0.01))
     assert Path(path + ".sid").read_text() == "True"
+
+
+@pytest.mark.req("INV-5")
+def test_of_many_clients_that_miss_their_daemon_one_starts_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    program = f"open({path!r} + '.starts', 'a').write('x')\n" + SERVER.format(path=path, clients=CLIENTS - 1)
+
+    async def scenario() -> None:
+        argv = [sys.executable, "-c", program]
+        log = tmp_path / "log"
+        one = partial(start_daemon, argv, env=dict(os.environ), log_path=log, socket_path=tmp_path / "socket")
+        await asyncio.gather(*(one() for _ in range(CLIENTS)))
+
+    asyncio.run(scenario())
+    assert Path(path + ".starts").read_text() == "x"
 
 
 def test_another_daemon_that_never_answers_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

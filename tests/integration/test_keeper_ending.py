@@ -13,6 +13,7 @@ import pytest
 
 import betcode
 from betcode.keeper.journal import JournalReader
+from betcode.keeper.limits import DRAIN_S_MAX
 from betcode.testing.keeper_process import (
     KeeperProcess,
     LaunchFailed,
@@ -154,6 +155,8 @@ def test_no_process_of_the_tree_survives_however_the_run_ends(session_dir: Path,
         report = keeper.report()
         assert not any(is_running(pid) for pid in pids)
         assert set(report["tree_killed"]) == pids  # type: ignore[call-overload]
+        waited_s = keeper.path("exit").stat().st_mtime - float(str(report["ended_unix_s"]))
+        assert waited_s < DRAIN_S_MAX, "the keeper waited for a pipe that only the tree held open"
 
 
 @pytest.mark.req("PS-6", "INV-8")
@@ -206,10 +209,12 @@ def test_the_lock_is_free_only_when_keeper_and_claude_are_both_gone(session_dir:
 
 @pytest.mark.req("PS-6", "INV-7")
 def test_claude_gets_sigterm_when_its_keeper_is_killed_and_the_journal_has_all_it_forwarded(session_dir: Path) -> None:
-    script = "import time\nfor n in range(10**9): print(n, flush=True)"
+    script = "import time\nfor n in range(50_000): print(n, flush=True)\ntime.sleep(600)"
     with scripted_child(session_dir, script) as keeper:
         link = keeper.link().attach()
-        link.until(lambda: len(link.out) > 100_000, what="a good deal of output")
+        link.until(
+            lambda: link.out.endswith(b"49999\n"), what="the output; claude is idle now and meets no closed pipe"
+        )
         keeper.signal(signal.SIGKILL)
         wait_until(lambda: not is_running(keeper.claude_pid), what="the end of claude")
         wait_until(lambda: lock_is_free(session_dir), what="the lock")

@@ -150,7 +150,9 @@ ACTIONS = st.one_of(
 
 @pytest.mark.req("INV-2")
 @given(st.lists(ACTIONS, max_size=60))
-def test_each_event_comes_once_and_in_order_and_the_text_is_right_whatever_happens(actions: list[tuple[str, ...]]) -> None:
+def test_each_event_comes_once_and_in_order_and_the_text_is_right_whatever_happens(
+    actions: list[tuple[str, ...]],
+) -> None:
     writer = Writer()
     reader = Reader(writer)
     for name, *arguments in actions:

@@ -200,6 +200,24 @@ def test_what_was_appended_survives_any_failing_operation(tmp_path: Path, then_f
 
 
 @pytest.mark.req("SQ-11")
+def test_after_a_failed_sync_the_file_is_trusted_no_more(tmp_path: Path) -> None:
+    """The system may have dropped the pages and call the next sync a success."""
+    plan = FaultPlan()
+    log = IntakeLog(tmp_path / "intake", files=FaultyFiles(plan))
+    log.append([payload("m1")])
+    before = (tmp_path / "intake/1.log").read_bytes().rstrip(b"\0")
+    plan.fail_at = len(plan.seen) + 2
+    with pytest.raises(OSError, match="No space"):
+        log.append([payload("m2")])
+    assert plan.seen[plan.fail_at - 1] == "intake sync"
+    log.append([payload("m3")])
+    log.close()
+    assert (tmp_path / "intake/1.log").read_bytes() == before
+    assert names(tmp_path / "intake") == ["m1", "m3"]
+    assert sorted(path.name for path in (tmp_path / "intake").iterdir()) == ["1.log", "2.log"]
+
+
+@pytest.mark.req("SQ-11")
 def test_a_disk_that_stays_broken_does_not_fill_the_folder(tmp_path: Path) -> None:
     plan = FaultPlan(fail_at=4, then_forever=True)
     log = IntakeLog(tmp_path / "intake", files=FaultyFiles(plan))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import apsw
 import pytest
+from msgspec import Struct
 from msgspec.structs import replace
 
 from betcode.adapters.sqlite import statements
@@ -11,7 +12,7 @@ from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.schema import migrate
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import MessageId, PermissionId, SessionId
-from betcode.model.rows import Options, Transaction
+from betcode.model.rows import Message, Options, Permission, SessionRow, Transaction
 from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, MessageState, PermissionState
 from betcode.testing.sample_rows import creation, event_row, message_row, permission_row, session_row, step
 
@@ -75,6 +76,14 @@ def test_every_field_of_every_row_is_read_back_as_it_was_written(database: apsw.
     assert statements.permission(database, PermissionId("p2")) == settled
     assert statements.open_permissions(database, B) == [asked, settled]
     assert statements.events(database, B, epoch=1, after=0, limit=10) == list(events)
+
+
+@pytest.mark.req("SQ-8")
+@pytest.mark.parametrize("row, table", [(SessionRow, "sessions"), (Message, "messages"), (Permission, "permissions")])
+def test_every_field_has_its_column(database: apsw.Connection, row: type[Struct], table: str) -> None:
+    """A new field needs a migration, and its place in the statements."""
+    columns = {str(column[1]) for column in database.execute(f"PRAGMA table_info({table})")}
+    assert columns == {*row.__struct_fields__, "position"}
 
 
 def test_what_does_not_exist_is_none_or_empty(database: apsw.Connection) -> None:

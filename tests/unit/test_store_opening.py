@@ -224,7 +224,10 @@ def test_a_large_database_is_not_read_through_before_it_serves(tmp_path: Path, m
 
 
 def test_a_directory_that_does_not_exist_is_told_with_a_hint(tmp_path: Path) -> None:
-    assert refused(tmp_path / "none" / "daemon.db").code == "store.failed"
+    error = refused(tmp_path / "none" / "daemon.db")
+    assert error.code == "store.failed"
+    assert "No such file or directory" in str(error)
+    assert "data directory" in error.hint
 
 
 def test_a_database_opens_after_a_failed_opening(tmp_path: Path) -> None:

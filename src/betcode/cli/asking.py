@@ -150,6 +150,7 @@ class Person:
                     changed.cancel()
                 if reading.done():
                     return reading.result()
+            sys.stderr.write("\n")
             self._note("answered elsewhere")
             return ""
         finally:

@@ -12,7 +12,7 @@ from typing import Any
 from betcode.cli.asking import Questions
 from betcode.cli.outcome import Task
 from betcode.client.client import Client
-from betcode.client.session_view import Durable
+from betcode.client.session_view import Dropped, Durable, Increment
 from betcode.client.stream import Stream
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -80,12 +80,25 @@ async def _show(following: Following) -> None:
     """Take news until the message is over."""
     task, questions = following.task, following.questions
     async for item in following.stream:
-        following.show(item)
         if isinstance(item, Durable):
             task.take(item.event)
+        following.show(item)
+        if isinstance(item, Durable):
             note_question(item.event, questions)
             if task.over:
                 return
+
+
+def only_of(task: Task, show: Callable[[object], None]) -> Callable[[object], None]:
+    """Leave out what claude writes for an earlier message, which it may still be working on."""
+    return lambda item: show(item) if task.working or not is_answer(item) else None
+
+
+def is_answer(item: object) -> bool:
+    """Whether this is something that claude wrote or did."""
+    if isinstance(item, Durable):
+        return item.event["kind"] in ("assistant", "tool_call", "tool_result")
+    return isinstance(item, Increment | Dropped)
 
 
 def note_question(event: dict[str, Any], questions: Questions) -> None:

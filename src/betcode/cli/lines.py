@@ -49,7 +49,7 @@ def inside(event: dict[str, Any]) -> str:
 def question_lines(question: dict[str, Any], directory: str = "") -> list[str]:
     """A permission question with the tool's whole input; never cut, since a person decides by it."""
     lines = [f"? claude asks to use {question['tool']}" + (f" in {directory}" if directory else "")]
-    if question.get("description"):
+    if _says_more(question.get("description", ""), question["input"]):
         lines.append(f"  {question['description']}")
     if question.get("reason"):
         lines.append(f"  reason: {question['reason']}")
@@ -61,6 +61,12 @@ def question_lines(question: dict[str, Any], directory: str = "") -> list[str]:
         lines.append(f"  {name}: {first}")
         lines += [f"    {line}" for line in rest]
     return lines
+
+
+def _says_more(description: str, given: dict[str, Any]) -> bool:
+    """Whether a description is more than the beginning of the tool's input, which is shown whole."""
+    beginning = description.rstrip("\u2026")
+    return bool(beginning) and not any(isinstance(v, str) and v.startswith(beginning) for v in given.values())
 
 
 def how_to_answer(permission_id: str, expires_at: str) -> list[str]:

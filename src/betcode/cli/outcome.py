@@ -16,6 +16,9 @@ class Task:
     """One message on its way. Feed it all events of the session after it was sent."""
 
     message_id: str
+    session: str
+    working: bool = False
+    """Whether claude works on this message now, so that what it writes is the answer."""
     state: str = MessageState.ACCEPTED.value
     reason: str = ""
     turn: dict[str, Any] | None = None
@@ -36,12 +39,14 @@ class Task:
         match event["kind"]:
             case "turn_started":
                 self.calls.clear()
+                self.working = event["message_id"] == self.message_id
             case "tool_call":
                 self.calls.append(event)
             case "turn_ended" if self.message_id in event["message_ids"]:
                 self.turn = event
             case "message_state" if event["message_id"] == self.message_id:
                 self.state, self.reason = event["state"], event.get("reason", "")
+                self.working = self.state == MessageState.STARTED
             case "notice" if event["severity"] == "error":
                 self.notice = event
             case "status" if event["state"] == SessionState.CRASHED:
@@ -61,7 +66,9 @@ class Task:
     def error(self) -> BetcodeError | None:
         """Why the task is not done; None when it is."""
         if self.crashed and self.state not in FINAL_MESSAGE_STATES:
-            return self._because("agent.crashed", self.crashed, "Find the cause, then: betcode sessions retry ID")
+            return self._because(
+                "agent.crashed", self.crashed, f"Find the cause, then: betcode sessions retry {self.session}"
+            )
         if self.state == MessageState.FAILED:
             return self._failed()
         if tool := self.denied():
@@ -92,7 +99,7 @@ class Task:
         code, found, message = self.reason.partition(": ")
         if found and code in CODES:  # the session's own reason, such as a claude that is not there
             return self._because(code, message, "See `betcode daemon logs`.")
-        return BetcodeError("agent.error", text, hint="`betcode sessions show ID` has the whole conversation.")
+        return BetcodeError("agent.error", text, hint=f"The whole conversation: betcode sessions show {self.session}")
 
     def _because(self, code: str, message: str, hint: str) -> BetcodeError:
         """An error that a notice of the session may explain better."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from betcode.cli.asking import Elsewhere, Nobody, Person, Questions
-from betcode.cli.follow import Following, follow
+from betcode.cli.follow import Following, follow, only_of
 from betcode.cli.invocation import Invocation
 from betcode.cli.live import Live, except_kinds
 from betcode.cli.outcome import Task, result
@@ -89,7 +89,7 @@ async def _run(invocation: Invocation, options: RunOptions, text: str, directory
         stream = await stack.enter_async_context(contextlib.aclosing(client.stream(session["id"], from_end=True)))
         await anext(stream)  # attached: whatever the message causes comes after this
         key = str(uuid.uuid4())
-        task = Task(key)
+        task = Task(key, session["id"])
         live = Live(streams=_streams(options), describe=except_kinds(*_untold(options)))
         text_form = options.output_format == "text"
         following = Following(
@@ -97,7 +97,7 @@ async def _run(invocation: Invocation, options: RunOptions, text: str, directory
             session=session["id"],
             stream=stream,
             task=task,
-            show=live.take if text_form else _printer(options),
+            show=only_of(task, live.take) if text_form else _printer(options),
             note=live.note if text_form else remark,
             questions=await _questions(client, session, options, live.note if text_form else remark),
         )

@@ -48,17 +48,17 @@ async def _send(
     invocation: Invocation, given: str, text: str, *, key: str, steer: bool, wait: bool, as_json: bool
 ) -> int:
     from betcode.cli.asking import Elsewhere
-    from betcode.cli.follow import Following, follow
+    from betcode.cli.follow import Following, follow, only_of
     from betcode.cli.live import Live, brief_lines
     from betcode.cli.outcome import Task, result
     from betcode.cli.output import remark, say, say_json
     from betcode.model.frames import Send, Show
     from betcode.model.states import FINAL_MESSAGE_STATES
 
-    task = Task(key)
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(invocation.client())
         session = (await client.request(Show(session=given)))["session"]
+        task = Task(key, session["id"])
         stream = client.stream(session["id"], from_end=True)
         if wait:
             await stack.enter_async_context(contextlib.aclosing(stream))
@@ -80,7 +80,7 @@ async def _send(
                     session=session["id"],
                     stream=stream,
                     task=task,
-                    show=(lambda item: None) if as_json else live.take,
+                    show=(lambda item: None) if as_json else only_of(task, live.take),
                     note=remark if as_json else live.note,
                     questions=Elsewhere(),
                 ),

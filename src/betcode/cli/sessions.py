@@ -82,7 +82,7 @@ def show(invocation: Invocation, session: str, *, as_json: bool) -> int:
 
 
 async def _show(invocation: Invocation, given: str, *, as_json: bool) -> int:
-    import json
+    import msgspec
 
     from betcode.cli.lines import event_lines
     from betcode.model import limits
@@ -101,7 +101,9 @@ async def _show(invocation: Invocation, given: str, *, as_json: bool) -> int:
             for event in page["events"]:
                 after = event["seq"]
                 if as_json:
-                    say_raw(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode())
+                    say_raw(
+                        msgspec.json.encode(event)
+                    )  # as the daemon wrote it: json.dumps prints some numbers otherwise
                     continue
                 for line in event_lines(event):
                     say(line)

@@ -151,7 +151,7 @@ class Client:
                 except (OSError, ConnectionLost) as error:
                     lost = error
                 except BetcodeError as error:
-                    if not self._ever or error.exit_status not in (Exit.CANNOT_CONNECT, Exit.RATE_LIMITED):
+                    if not self._ever or not passing(error):
                         raise
                     lost = error
                 await asyncio.sleep(self._wait_s(lost, loop.time()))
@@ -222,6 +222,11 @@ def repeatable(request: Request) -> bool:
     if isinstance(request, Clear):
         return bool(request.message_id)  # without one it would cancel what was sent in between
     return not isinstance(request, UNREPEATABLE)
+
+
+def passing(error: BetcodeError) -> bool:
+    """Whether a later attempt may succeed without anybody doing something."""
+    return error.code != "protocol.version" and error.exit_status in (Exit.CANNOT_CONNECT, Exit.RATE_LIMITED)
 
 
 def unreachable(error: BaseException) -> BetcodeError:

@@ -2,19 +2,23 @@
 
 The child gets one end of a pipe (`--report-fd`) and writes one JSON line to it when it is ready or has failed:
 `{"ok": true, "pid": 42}` or `{"ok": false, "code": ..., "message": ..., "hint": ...}`. So an error of its start reaches
-the person who typed the command, with its code. Of two clients that start one at once, the daemon that is second ends
-with `daemon.already_running`, and its client uses the other one.
+the person who typed the command, with its code.
+
+After the death of a daemon all its clients want a new one: a lock beside the socket lets one of them start it while
+the others wait. A daemon that somebody else starts at the same moment is found out by the daemon's own lock: the second
+one ends with `daemon.already_running`, and its client uses the other one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,44 @@ async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path:
         BetcodeError: the code the daemon reported, `daemon.start_failed` when it ended without a report, or
             `daemon.unreachable` when it did not answer within `limits.DAEMON_READY_WAIT_S`.
     """
+    with contextlib.ExitStack() as turn:
+        if await _take_turn(socket_path, turn):
+            await _start(argv, env, log_path, socket_path)
+
+
+async def _take_turn(socket_path: Path, turn: contextlib.ExitStack) -> bool:
+    """Wait until no other client is starting a daemon. False when one has been started meanwhile."""
+    waited = False
+    async for _ in _attempts():
+        try:
+            descriptor = os.open(socket_path.with_name("starting.lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return True  # no folder yet: the daemon makes it, and its own lock decides
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            waited = True
+            continue
+        turn.callback(os.close, descriptor)
+        return not (waited and await asyncio.to_thread(brief.answers, socket_path, timeout_s=limits.CLOSE_WAIT_S))
+    raise BetcodeError(
+        "daemon.unreachable",
+        f"another client has been starting the daemon for {limits.DAEMON_READY_WAIT_S:.0f} s",
+        hint="See `betcode daemon logs`, and try again.",
+    )
+
+
+async def _attempts() -> AsyncIterator[None]:
+    """Yield every `_POLL_S` for as long as a daemon may take to start."""
+    clock = asyncio.get_running_loop().time
+    deadline_s = clock() + limits.DAEMON_READY_WAIT_S
+    while clock() < deadline_s:
+        yield
+        await asyncio.sleep(_POLL_S)
+
+
+async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, socket_path: Path) -> None:
     log_size = _size(log_path)
     ours, theirs = os.pipe()
     try:
@@ -136,14 +178,9 @@ async def _report(descriptor: int) -> dict[str, Any] | None:
 
 async def _other_one(socket_path: Path, message: str) -> None:
     """Wait until the daemon that was faster answers."""
-    clock = asyncio.get_running_loop().time
-    deadline_s = clock() + limits.DAEMON_READY_WAIT_S
-    for _ in range(int(limits.DAEMON_READY_WAIT_S / _POLL_S)):
+    async for _ in _attempts():
         if await asyncio.to_thread(brief.answers, socket_path, timeout_s=limits.CLOSE_WAIT_S):
             return
-        if clock() > deadline_s:
-            break
-        await asyncio.sleep(_POLL_S)
     raise BetcodeError(
         "daemon.unreachable",
         message or "another daemon holds the lock of this data directory and does not answer",

@@ -153,6 +153,13 @@ def on_lifecycle(draft: Draft, fact: Lifecycle) -> None:
         # named no messages has ended its turn. While its turn runs, the result decides.
         reason = "" if started else "claude had finished it before the restart"
         draft.move_message(message, MessageState.COMPLETED, reason)
+        if not started:
+            draft.notice(
+                "warning",
+                "agent.answer_unread",
+                "claude finished this message while nobody could read it; the end of its answer is not shown here",
+                "Ask claude to repeat its last answer: it is in the conversation.",
+            )
         if not begun:
             draft.set(turn=_next_turn(draft))
         pump(draft)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from random import Random
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Connect = Callable[[Callable[[], Any], str], Awaitable[tuple[asyncio.Transport, Any]]]
 ROUNDS_AT_ONE_TIME_MAX = 100_000
 """Rounds of callbacks without the clock moving: more of them mean that two tasks wake each other for ever."""
 
@@ -38,10 +39,13 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         """Called with each new task."""
         self.on_error: Callable[[dict[str, Any]], None] | None = None
         """Called with what asyncio would log, such as an exception nobody took."""
+        self.unix_connect: Connect | None = None
+        """What `asyncio.open_unix_connection` reaches: (protocol factory, path) to (transport, protocol)."""
         self._order = order
         self._ready: list[asyncio.Handle] = []
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._numbers = itertools.count(1)
+        self._rounds = 0
         self._running = False
         self._stopping = False
         self._closed = False
@@ -103,6 +107,12 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
             future.set_exception(error)
         return future
 
+    async def create_unix_connection(self, protocol_factory: Callable[[], Any], path: Any = None, **_: Any) -> Any:
+        """Connect in memory. Raises OSError, as `unix_connect` says."""
+        if self.unix_connect is None:
+            raise ConnectionRefusedError("nothing listens in virtual time")
+        return await self.unix_connect(protocol_factory, str(path))
+
     # --- running ------------------------------------------------------------------------------------------------
 
     def run_forever(self) -> None:
@@ -119,9 +129,16 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
     def run_until_complete(self, future: Any) -> Any:
         """Run until this future or coroutine is done and return its result. Raises Stuck when it never will be."""
         task = future if isinstance(future, asyncio.Future) else self.create_task(future)
-        task.add_done_callback(lambda _: self.stop())
-        self.run_forever()
+        task.add_done_callback(self._stop_with)
+        try:
+            while not task.done():  # an earlier call that an error ended may have left its stop behind
+                self.run_forever()
+        finally:
+            task.remove_done_callback(self._stop_with)
         return task.result()
+
+    def _stop_with(self, _task: asyncio.Future[Any]) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """Leave `run_forever` after this round."""
@@ -129,16 +146,23 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
 
     def _round(self) -> None:
         ready, self._ready = self._ready, []
+        self._rounds += 1
         if not ready:
             ready = self._due()
+        elif self._rounds > ROUNDS_AT_ONE_TIME_MAX:
+            raise Stuck(f"the clock stands still at {self.now_s} s after {self._rounds} rounds")
         if len(ready) > 1 and self._order is not None:
             ready = self._ordered(ready, self._order)
-        for handle in ready:
+        for place, handle in enumerate(ready):
             if not handle.cancelled():
                 self.steps += 1
                 handle._run()
                 if self.on_step is not None:
-                    self.on_step()
+                    try:
+                        self.on_step()
+                    except BaseException:
+                        self._ready = ready[place + 1 :] + self._ready  # the loop can be run again, to clean up
+                        raise
 
     def _due(self) -> list[asyncio.Handle]:
         """The timers that come next, at whose time the clock is set."""
@@ -147,6 +171,7 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
             heapq.heappop(timers)
         if not timers:
             raise Stuck("every task waits and no timer is set")
+        self._rounds = 0
         self.now_s = max(self.now_s, timers[0][0])
         due: list[asyncio.Handle] = []
         while timers and timers[0][0] <= self.now_s:

@@ -57,6 +57,8 @@ _KINDS: tuple[tuple[type[Exception], _Kind], ...] = (
 )
 _OTHER = _Kind("other", "the database failed", _DEFECT_HINT)
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 DAMAGE = frozenset({"corrupt", "notadb"})
 """Error types after which nothing more is written: SQLite itself would go on, into a damaged file."""
 ERROR_TYPES = frozenset(kind.error_type for _, kind in _KINDS) | {
@@ -72,11 +74,27 @@ ERROR_TYPES = frozenset(kind.error_type for _, kind in _KINDS) | {
 def translate(error: apsw.Error | OSError) -> StoreError:
     """The error in our words. An OSError comes from the intake log, everything else from SQLite."""
     if isinstance(error, OSError):
-        return _from_os(error)
-    kind = next((kind for foreign, kind in _KINDS if isinstance(error, foreign)), _OTHER)
-    failed = StoreError(f"{kind.message}: {error}", hint=kind.hint, error_type=kind.error_type)
+        full = error.errno in _NO_ROOM
+        failed = StoreError(
+            f"the intake log could not be written: {error.strerror or error}",
+            hint=_ROOM_HINT if full else _DISK_HINT,
+            error_type="intake_full" if full else "intake_io",
+        )
+    else:
+        kind = next((kind for foreign, kind in _KINDS if isinstance(error, foreign)), _OTHER)
+        failed = StoreError(f"{kind.message}: {error}", hint=kind.hint, error_type=kind.error_type)
     failed.__cause__ = error
     return failed
+
+
+def cannot_open(error: OSError) -> StoreError:
+    """A file or folder of the store could not be opened, read or made."""
+    full = error.errno in _NO_ROOM
+    return StoreError(
+        f"the database or its intake log cannot be opened: {error}",
+        hint=_ROOM_HINT if full else "Let its user read and write the data directory and all that is in it.",
+        error_type="full" if full else "cantopen",
+    )
 
 
 def defect(message: str) -> StoreError:
@@ -91,14 +109,3 @@ def key_conflict(message_id: str) -> BetcodeError:
         f"the idempotency key {message_id!r} was already used for another message",
         hint="Make a new key (a UUID) for a new message; repeat a key only with the same text and session.",
     )
-
-
-def _from_os(error: OSError) -> StoreError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    failed = StoreError(
-        f"the intake log could not be written: {error.strerror or error}",
-        hint=_ROOM_HINT if full else _DISK_HINT,
-        error_type="intake_full" if full else "intake_io",
-    )
-    failed.__cause__ = error
-    return failed

@@ -22,7 +22,7 @@ from betcode.adapters.sqlite.connection import (
     plain_connect,
     quick_check,
 )
-from betcode.adapters.sqlite.errors import StoreError, translate
+from betcode.adapters.sqlite.errors import StoreError, cannot_open, translate
 from betcode.adapters.sqlite.health import Failed, Health, Observe, observe_nothing, report_nothing
 from betcode.adapters.sqlite.readers import Readers
 from betcode.adapters.sqlite.schema import migrate
@@ -185,7 +185,7 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
                 readers.append(reader)
             log = IntakeLog(path.parent / "intake", files=files)
         except (apsw.Error, OSError) as error:
-            failed = translate(error)
+            failed = cannot_open(error) if isinstance(error, OSError) else translate(error)
             health.saw(failed)
             raise failed from error
         except StoreError as error:

@@ -11,6 +11,7 @@ from betcode.keeper.decide import StdinBook
 from betcode.keeper.journal import JournalGap
 from betcode.testing.simulator.claude import Fate, Setting
 from betcode.testing.simulator.conversation import ModelConversation
+from betcode.testing.simulator.incarnation import OWNER
 from betcode.testing.simulator.keeper import ModelKeeper
 from betcode.testing.simulator.ledger import Ledger
 from betcode.testing.simulator.socket import ModelSocket
@@ -86,6 +87,9 @@ class Machine:
         keeper = listening[-1]
         protocol = factory()
         socket = ModelSocket(self.stage, keeper, protocol, self._rng)
+        owner = OWNER.get()
+        if owner is not None:
+            owner.sockets.append(socket)
         protocol.connection_made(socket)
         keeper.accept(socket)
         return socket, protocol
