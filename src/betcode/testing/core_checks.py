@@ -74,7 +74,9 @@ class Checks:
                 )
             self._outcome(row)
             return
-        assert row.state is not PermissionState.ALLOWED or row.id in self._allowed, "allowed, and nobody said so in time"
+        assert row.state is not PermissionState.ALLOWED or row.id in self._allowed, (
+            "allowed, and nobody said so in time"
+        )
         assert row.state is not PermissionState.PENDING or row.delivery is Delivery.NONE
         if question is not None and question.state is not PermissionState.PENDING:
             assert (row.state, row.by, row.updated_input) == (question.state, question.by, question.updated_input)

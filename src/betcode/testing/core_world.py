@@ -281,9 +281,7 @@ class CoreWorld:
         self._sent += 0 if old else 1
         number = choice % self._sent + 1 if old else self._sent
         text = "something else" if old and choice % 3 == 0 else ""
-        self.step(
-            submit(number, text=text, steer=choice % 4 == 3, known=self.store.messages.get(uuid(number)))
-        )
+        self.step(submit(number, text=text, steer=choice % 4 == 3, known=self.store.messages.get(uuid(number))))
 
     def answer(self, choice: int) -> None:
         """Somebody answers a question, which may have its answer."""

@@ -162,7 +162,9 @@ class Demo:
     async def killed(self) -> None:
         """A second client sees the same, and the daemon dies in the middle."""
         title(3, "A long answer, seen by two clients. In the middle of it the daemon is killed with -9.")
-        run = await self.start("one", "run", "--stream", prompt("A long answer", {"words": WORDS, "delta_ms": DELTA_MS}))
+        run = await self.start(
+            "one", "run", "--stream", prompt("A long answer", {"words": WORDS, "delta_ms": DELTA_MS})
+        )
         session = await self.until(
             "the running turn",
             lambda s: next((x for x in s["sessions"] if x["state"] == "ACTIVE" and x["claude_pid"]), None),
@@ -180,7 +182,10 @@ class Demo:
         )
         check(await run.end() == 0, "the first client ended well, although its daemon died")
         check(await watch.end() == 0, "so did the second")
-        check(answer_in(run.text) == words(WORDS).split(), "the first client has the whole answer, nothing lost, nothing twice")
+        check(
+            answer_in(run.text) == words(WORDS).split(),
+            "the first client has the whole answer, nothing lost, nothing twice",
+        )
         check(answer_in(watch.text) == words(WORDS).split(), "so has the second")
         after = await self.until(
             "the new daemon's status", lambda s: s if s["daemon"]["pid"] != daemon else None, "status"

@@ -48,7 +48,7 @@ class Fate:
     """Never reads anything."""
 
 
-class Dead(Exception):  # noqa: N818 - a fact, which ends the model's coroutines
+class Dead(Exception):
     """This process has just ended."""
 
 

@@ -136,7 +136,9 @@ def control_response(request_id: str, response: dict[str, Any]) -> bytes:
 
 def control_refusal(request_id: str, error: str) -> bytes:
     """A control request of ours that claude does not support."""
-    return line({"type": "control_response", "response": {"subtype": "error", "request_id": request_id, "error": error}})
+    return line(
+        {"type": "control_response", "response": {"subtype": "error", "request_id": request_id, "error": error}}
+    )
 
 
 def result(uuids: tuple[str, ...], outcome: str, *, text: str, own: bool = False) -> bytes:
@@ -168,7 +170,9 @@ def result(uuids: tuple[str, ...], outcome: str, *, text: str, own: bool = False
 def no_conversation(conversation: str) -> bytes:
     """What `--resume` prints when there is nothing to resume; the process ends with status 1."""
     errors = [f"No conversation found with session ID: {conversation}"]
-    return line({"type": "result", "subtype": "error_during_execution", "is_error": True, "num_turns": 0, "errors": errors})
+    return line(
+        {"type": "result", "subtype": "error_during_execution", "is_error": True, "num_turns": 0, "errors": errors}
+    )
 
 
 def garbage(rng: Random, longest: int) -> tuple[str, bytes]:

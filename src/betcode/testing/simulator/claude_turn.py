@@ -14,7 +14,7 @@ FREE_TOOL = "Read"
 """Claude's own rules allow it: it is never asked for."""
 
 
-class Refused(Exception):  # noqa: N818 - the way out of a turn, not an error
+class Refused(Exception):
     """A person denied a tool and stopped the turn with it."""
 
 

@@ -7,6 +7,7 @@ import uuid
 from random import Random
 from typing import Any
 
+from betcode.core.instant import Instant
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
@@ -15,7 +16,6 @@ from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
 from betcode.model.rows import Mark
-from betcode.core.instant import Instant
 from betcode.testing.simulator.channel import ModelChannel
 from betcode.testing.simulator.incarnation import OWNER, Incarnation
 from betcode.testing.simulator.launcher import ModelLauncher

@@ -11,8 +11,18 @@ from collections.abc import Callable
 from random import Random
 
 from betcode.keeper import limits, protocol
-from betcode.keeper.decide import CloseStdin, Drop, Effect, RecordEnd, RecordIntent, Refusal, Reply, StdinBook, Write
-from betcode.keeper.decide import judge_attach
+from betcode.keeper.decide import (
+    CloseStdin,
+    Drop,
+    Effect,
+    RecordEnd,
+    RecordIntent,
+    Refusal,
+    Reply,
+    StdinBook,
+    Write,
+    judge_attach,
+)
 from betcode.keeper.protocol import FrameReader, Kind
 from betcode.testing.simulator.claude import Setting
 from betcode.testing.simulator.claude_turn import TalkingClaude

@@ -59,9 +59,7 @@ class ModelLauncher:
 
         def spawn() -> None:
             generation = self._incarnation.generation
-            keeper = self._machine.spawn(
-                row.id, row.run, row.claude_session_id, resume=resume, generation=generation
-            )
+            keeper = self._machine.spawn(row.id, row.run, row.claude_session_id, resume=resume, generation=generation)
             if not done.done():
                 done.set_result(keeper)
 

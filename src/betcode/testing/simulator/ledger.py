@@ -67,9 +67,7 @@ class Ledger:
 
     def pending(self, session: str) -> list[Permission]:
         """Questions of a session that nobody answered yet."""
-        return [
-            p for p in self.permissions.values() if p.session == session and p.state is PermissionState.PENDING
-        ]
+        return [p for p in self.permissions.values() if p.session == session and p.state is PermissionState.PENDING]
 
     def session(self, session: SessionId) -> SessionRow:
         """One session's row."""

@@ -78,7 +78,9 @@ class Machine:
             case _:
                 return Fate(line=rng.choice((rng.randint(1, 12), rng.randint(1, 60))))
 
-    async def connect(self, factory: Callable[[], asyncio.Protocol], path: str) -> tuple[asyncio.Transport, asyncio.Protocol]:
+    async def connect(
+        self, factory: Callable[[], asyncio.Protocol], path: str
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         """What `loop.create_unix_connection` does. Raises OSError when nobody listens."""
         session = Path(path).parent.name
         listening = [k for k in self.keepers.get(session, {}).values() if k.alive]

@@ -44,7 +44,9 @@ class Reckoning:
         asked = bool(ledger.pending(message.session))
         if message.state in IN_CLAUDE:
             return asked
-        return message.state is MessageState.QUEUED and bool(message.reason) and (life["held"] or life["crashed"] or asked)
+        return (
+            message.state is MessageState.QUEUED and bool(message.reason) and (life["held"] or life["crashed"] or asked)
+        )
 
     def unfinished(self) -> str:
         """The first message without an outcome; empty when there is none."""

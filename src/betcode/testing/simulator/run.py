@@ -158,9 +158,7 @@ class Simulation:
 
     def _start_daemon(self) -> None:
         self._generation += 1
-        daemon = ModelDaemon(
-            self.stage, self.machine, self.disk, self.pace, self._marks, generation=self._generation
-        )
+        daemon = ModelDaemon(self.stage, self.machine, self.disk, self.pace, self._marks, generation=self._generation)
         self.town.daemon = daemon
         self._kill_step = 0
         if self.plan.chance(self._rng, "daemon", 0.9):

@@ -20,7 +20,7 @@ TRACE_SHOWN = 60
 """Last events shown with a failure."""
 
 
-class Violation(Exception):  # noqa: N818 - it is what the simulator looks for, not an error of its own
+class Violation(Exception):
     """An invariant does not hold."""
 
     def __init__(self, invariant: str, message: str) -> None:

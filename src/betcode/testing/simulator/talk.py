@@ -15,15 +15,14 @@ from betcode.testing.simulator.channel import ModelChannel
 from betcode.testing.simulator.stage import Stage
 from betcode.wire.client_api import decode_frame, encode_request
 
-
 OnFrame = Callable[["Talk", SessionFrame], None]
 
 
-class Lost(Exception):  # noqa: N818 - what happened
+class Lost(Exception):
     """The connection is gone: whether the request was done is unknown."""
 
 
-class Refused(Exception):  # noqa: N818 - what happened
+class Refused(Exception):
     """The daemon did not do it."""
 
     def __init__(self, failed: Failed) -> None:

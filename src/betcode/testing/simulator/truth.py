@@ -141,7 +141,11 @@ class Truth:
             self._stage.fail("INV-3", f"an answer to {question.permission} was given, which is not stored")
             return
         wanted = (PermissionState.ALLOWED,) if allow else (PermissionState.DENIED, PermissionState.EXPIRED)
-        check(stored.state in wanted, "INV-3", f"{question.permission} is stored as {stored.state}, allow={allow} was sent")
+        check(
+            stored.state in wanted,
+            "INV-3",
+            f"{question.permission} is stored as {stored.state}, allow={allow} was sent",
+        )
         if allow:
             said = self.said.get(question.permission, [])
             theirs = any(s.allow and given == (s.updated_input or question.given) for s in said)
@@ -178,4 +182,6 @@ class Truth:
         good = stored is not None and stored.state is wanted and state == wanted.value
         self._stage.check(good, "INV-3", f"an answer to {permission} was acknowledged as {state}, stored is {stored}")
         accepted = sum(s.accepted for s in self.said[permission])
-        self._stage.check(accepted == 1, "INV-3", f"{accepted} people were told that their answer to {permission} counts")
+        self._stage.check(
+            accepted == 1, "INV-3", f"{accepted} people were told that their answer to {permission} counts"
+        )
