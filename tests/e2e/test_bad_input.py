@@ -56,7 +56,7 @@ def check_error(frame: dict[str, Any], code: str) -> None:
 
 @pytest.mark.req("SE-2")
 @pytest.mark.parametrize(
-    ("frame", "code"),
+    "frame, code",
     [
         ("garbage", "frame.invalid"),
         ("", "frame.invalid"),
@@ -96,7 +96,7 @@ def test_a_bad_frame_gets_a_sentence_and_the_connection_goes_on(
 
 @pytest.mark.req("SE-2")
 @pytest.mark.parametrize(
-    ("frame", "code"),
+    "frame, code",
     [
         ({"op": "ping", "id": 1}, "frame.unexpected"),
         ({"op": "hello", "id": 1, "protocol": [2, 99]}, "protocol.version"),
@@ -239,7 +239,7 @@ def test_a_data_directory_that_cannot_be_written_is_a_clear_error(made: Installa
 
 @pytest.mark.req("PS-12")
 @pytest.mark.parametrize(
-    ("content", "mode", "status"),
+    "content, mode, status",
     [
         (None, 0, 72),
         ("#!/bin/sh\necho 2.1.330\n", 0o600, 72),

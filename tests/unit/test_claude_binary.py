@@ -38,7 +38,7 @@ def test_a_configured_name_is_looked_up_on_path(tmp_path: Path) -> None:
 
 @pytest.mark.req("PS-12")
 @pytest.mark.parametrize(
-    ("version", "code"),
+    "version, code",
     [("2.1.221", "claude.too_old"), ("1.9.999", "claude.too_old"), ("none", "claude.version_unknown")],
 )
 def test_an_unsafe_version_is_refused_with_what_to_do(tmp_path: Path, version: str, code: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -54,8 +54,10 @@ class Registry:
             if row.state == SessionState.CLOSED:
                 continue
             has_process = row.life.get("process", Process.NONE) != Process.NONE
-            if has_process or await self.world.store.open_messages(row.id):
-                self._run(row)
+            messages = await self.world.store.open_messages(row.id)
+            permissions = await self.world.store.open_permissions(row.id)
+            if has_process or messages or permissions:
+                self._run(row, messages, permissions)
                 busy += 1
         return busy
 
@@ -79,8 +81,10 @@ class Registry:
         if not await runner.until(lambda s: s.process is Process.NONE, until):
             self.world.log.warning("claude did not end in time", session_id=runner.id)
 
-    def _run(self, row: SessionRow) -> SessionRunner:
-        runner = SessionRunner(row, self.world)
+    def _run(
+        self, row: SessionRow, messages: Sequence[Message] = (), permissions: Sequence[Permission] = ()
+    ) -> SessionRunner:
+        runner = SessionRunner(row, self.world, messages, permissions)
         self._runners[row.id] = runner
         self._tasks.start(f"session {row.id}", runner.serve())
         return runner

@@ -9,7 +9,7 @@ exactly as after a restart of the daemon: nothing that was not committed was eve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,13 +56,15 @@ class _LinkUp:
 class SessionRunner:
     """One session's loop. `serve` runs until it is cancelled."""
 
-    def __init__(self, row: SessionRow, world: World) -> None:
-        """Nothing happens before `serve`."""
+    def __init__(
+        self, row: SessionRow, world: World, messages: Sequence[Message] = (), permissions: Sequence[Permission] = ()
+    ) -> None:
+        """Nothing happens before `serve`. With what is open, the session can be shown before that."""
         self.id: SessionId = row.id
         self.world = world
         trace = {"trace_id": row.options.trace_id} if row.options.trace_id else {}
         self.log = world.log.bind(session_id=row.id, **trace)
-        self.session: Session = from_rows(row, (), ())
+        self.session: Session = from_rows(row, tuple(messages), tuple(permissions))
         self.feed = Feed(row.id, row.epoch, row.seq)
         self.link: Link | None = None
         self._inbox: asyncio.Queue[Any] = asyncio.Queue(limits.INBOX_LENGTH)

@@ -38,6 +38,7 @@ class Code:
 CODES: dict[str, Code] = {
     "agent.error": Code(Exit.AGENT_ERROR, "The turn ended with an error that claude reported."),
     "agent.spawn_failed": Code(Exit.AGENT_ERROR, "The claude process could not be started."),
+    "agent.answer_unread": Code(Exit.AGENT_ERROR, "claude finished a message while nobody could read its answer."),
     "agent.crashed": Code(Exit.AGENT_ERROR, "The claude process ended unexpectedly, too often to go on by itself."),
     "agent.unknown_outcome": Code(Exit.AGENT_ERROR, "claude ended in a turn that had used tools."),
     "agent.rate_limited": Code(Exit.RATE_LIMITED, "The API refused the turn because of a rate or usage limit."),

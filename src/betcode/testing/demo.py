@@ -61,6 +61,7 @@ class Terminal:
         self.label = label
         self.process = process
         self.text = ""
+        self._more = asyncio.Event()
         self._shown = asyncio.create_task(self._show())
 
     async def _show(self) -> None:
@@ -68,9 +69,17 @@ class Terminal:
         while chunk := await self.process.stdout.read(4096):
             text = chunk.decode("utf-8", "replace")
             self.text += text
+            self._more.set()
             for line in text.splitlines(keepends=True):
                 Screen.write(self.label, line)
         Screen.end_line()
+
+    async def until_shown(self, text: str) -> None:
+        """Wait until the command has printed this."""
+        async with asyncio.timeout(STEP_S):
+            while text not in self.text:
+                self._more.clear()
+                await self._more.wait()
 
     async def end(self) -> int:
         """Wait for the command; returns its exit status."""
@@ -171,14 +180,12 @@ class Demo:
             "status",
         )
         watch = await self.start("two", "attach", session["id"], "--until-idle")
-        loop = asyncio.get_running_loop()
-        end = loop.time() + STEP_S
-        while "w30 " not in run.text and loop.time() < end:
-            await asyncio.sleep(0.02)
+        await run.until_shown("w30 ")
         daemon = (await self.ask("status"))["daemon"]["pid"]
         os.kill(daemon, signal.SIGKILL)
         say(
-            f"\n  >>> kill -9 {daemon}   (the daemon is dead; claude {session['claude_pid']} goes on under its keeper)\n"
+            f"\n  >>> kill -9 {daemon}   (the daemon is dead;"
+            f" claude {session['claude_pid']} goes on under its keeper)\n"
         )
         check(await run.end() == 0, "the first client ended well, although its daemon died")
         check(await watch.end() == 0, "so did the second")
@@ -261,7 +268,8 @@ async def show() -> None:
         finally:
             await demo.stop()
     say(
-        "\nWhere to look next: README.md, `betcode --help`, docs/protocol.md; with your own login: `betcode run PROMPT`."
+        "\nWhere to look next: README.md, `betcode --help`, docs/protocol.md;"
+        " with your own login: `betcode run PROMPT`."
     )
 
 
@@ -281,7 +289,7 @@ def main() -> int:
     try:
         asyncio.run(show())
     except (DemoFailed, OSError, KeyError, ValueError) as error:
-        say(f"\ndemo: failed: {error or error!r}")
+        say(f"\ndemo: failed: {str(error) or repr(error)}")
         return 1
     say("demo: ok")
     return 0

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 Connect = Callable[[Callable[[], Any], str], Awaitable[tuple[asyncio.Transport, Any]]]
 ROUNDS_AT_ONE_TIME_MAX = 100_000
 """Rounds of callbacks without the clock moving: more of them mean that two tasks wake each other for ever."""
@@ -57,7 +58,9 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         """Virtual seconds since the loop was made."""
         return self.now_s
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
+    ) -> asyncio.Handle:
         """Run in the next round."""
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
@@ -66,13 +69,21 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
     call_soon_threadsafe = call_soon
 
     def call_later(
-        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Args]], object],
+        *args: *Args,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run `delay` virtual seconds from now."""
         return self.call_at(self.now_s + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+        self,
+        when: float,
+        callback: Callable[[Unpack[Args]], object],
+        *args: *Args,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run at virtual time `when`; those of the same time run in the order of their making."""
         handle = asyncio.TimerHandle(when, callback, args, self, context)
@@ -89,7 +100,12 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(
-        self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None, **_: Any
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **_: Any,
     ) -> asyncio.Task[T]:
         """A task, which begins in the next round."""
         task: asyncio.Task[T] = asyncio.Task(coro, loop=self, name=name, context=context)
@@ -98,7 +114,7 @@ class VirtualTimeLoop(asyncio.AbstractEventLoop):
             self.on_task(task)
         return task
 
-    def run_in_executor(self, _executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: object, func: Callable[[Unpack[Args]], T], *args: *Args) -> asyncio.Future[T]:
         """Call `func` now: there is one thread only."""
         future: asyncio.Future[T] = self.create_future()
         try:

@@ -229,6 +229,8 @@ class ModelClaude:
                 self._on_control(value["request_id"], value["request"])
             case "control_response":
                 self._on_answer(value["response"])
+            case _:
+                pass
 
     def _on_message(self, uuid: str) -> None:
         self.stage.note(f"claude {self.record.session}.{self.record.run} reads message {uuid[-6:]}")

@@ -8,6 +8,7 @@ from random import Random
 from betcode.adapters.keeper_link import KeeperLink
 from betcode.engine.ports import Link
 from betcode.model.errors import BetcodeError
+from betcode.model.ids import SessionId
 from betcode.model.rows import SessionRow
 from betcode.testing.simulator.incarnation import Incarnation
 from betcode.testing.simulator.machine import Machine, ModelFiles
@@ -74,6 +75,11 @@ class ModelLauncher:
         stage = self._machine.stage
         stage.note(f"{row.id}.{row.run} is taken over from byte {row.offset}")
         return KeeperLink(self._files(row), row.run, generation=self._incarnation.generation, offset=row.offset)
+
+    async def read_raw(self, session: SessionId, run: int, offset: int, count: int) -> tuple[int, bytes]:
+        """Journal bytes from `offset`, which are all there: a model journal loses nothing."""
+        files = ModelFiles(self._machine, session, lambda: self._incarnation.alive)
+        return offset, files.read(run, offset, count)
 
     async def read_back(self, row: SessionRow) -> bytes:
         """Journal bytes from the checkpoint to the offset."""

@@ -1,4 +1,4 @@
-"""The machine that daemons come and go on: sessions' keepers and locks, claude's conversations, starting new keepers."""
+"""The machine that daemons come and go on: sessions' keepers and locks, claude's conversations."""
 
 from __future__ import annotations
 

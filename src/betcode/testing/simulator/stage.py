@@ -1,4 +1,4 @@
-"""What everything in a simulation stands on: the clock, the seed's random streams, the trace, and the first violation."""
+"""What everything in a simulation stands on: clock, random streams of the seed, trace, first violation."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Stage:
     def __init__(self, plan: Plan, *, whole_trace: bool = False) -> None:
         """Nothing runs before the loop does."""
         self.plan = plan
-        self.loop = VirtualTimeLoop(self.random("order"))
+        self.loop = VirtualTimeLoop(self.random("order"))  # type: ignore[abstract]  # no files, no processes: on purpose
         self.loop.on_step = self._on_step
         self.loop.on_error = self._on_loop_error
         self.trace = Trace(whole=whole_trace)

@@ -100,7 +100,8 @@ class Talk:
                     pass
         self.lost = True
         self._channel.cut(keep=False)
-        for future in (*self._waiting.values(), self._welcome):
+        waiting: list[asyncio.Future[Any]] = [*self._waiting.values(), self._welcome]
+        for future in waiting:
             if not future.done():
                 future.set_exception(Lost())
         if not self._welcome.cancelled():
