@@ -37,6 +37,9 @@ check: $(STAMP)  ## what CI asks for beside the tests: lint, format, types, laye
 bench: $(STAMP)  ## measure, and compare with the limits of this machine
 	$(BIN)/python -m bench
 
+plant: $(STAMP)  ## prove that tests can fail: plant known bugs in a copy; BUG=name for one
+	$(BIN)/python tools/plant.py $(BUG)
+
 sim: $(STAMP)  ## simulate faults in virtual time: SEEDS=100 for that many runs, SEED=7 to repeat one
 	$(BIN)/python -m betcode.testing.simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
@@ -63,4 +66,4 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test check bench sim fmt docs lock
+.PHONY: help demo test check bench plant sim fmt docs lock

@@ -20,8 +20,11 @@ LAST_RESORT_S = 60.0
 _stderr: list[int] = []
 
 # A machine that runs other work makes single examples slow; the limit above is what ends a test that hangs.
-settings.register_profile("betcode", deadline=None, print_blob=True)
-settings.load_profile("betcode")
+# The examples are the same in each run, so that a change is judged by what it changes; HYPOTHESIS_PROFILE=explore looks
+# at others each time.
+settings.register_profile("betcode", deadline=None, print_blob=True, derandomize=True, max_examples=200)
+settings.register_profile("explore", deadline=None, print_blob=True, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "betcode"))
 
 
 def pytest_configure() -> None:

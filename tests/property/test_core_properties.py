@@ -12,7 +12,7 @@ actions = st.lists(st.tuples(st.sampled_from(COMMON + RARE), st.integers(0, 119)
 
 
 @pytest.mark.req("INV-1", "INV-3", "INV-5", "PS-1", "PS-3", "PS-5", "PM-2", "PM-4")
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(actions, st.booleans(), st.booleans())
 def test_the_core_keeps_its_promises_whatever_happens(
     script: list[tuple[str, int]], names_messages: bool, closed: bool

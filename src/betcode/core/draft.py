@@ -15,6 +15,7 @@ from msgspec.structs import replace as change
 from betcode.core.effects import Effect, Refuse, Reply
 from betcode.core.instant import Instant
 from betcode.core.life import Session, state_of
+from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.events import Event, MessageProgress, Notice, Status
 from betcode.model.rows import Message, Permission
@@ -91,6 +92,9 @@ class Draft:
             kept = tuple(message if m.id == message.id else m for m in others)
         else:
             kept = (*others, message)
+        if message.state in FINAL_MESSAGE_STATES:
+            ended = (*(m for m in self.session.ended if m.id != message.id), message)
+            self.set(ended=ended[-limits.MESSAGES_WAITING_MAX :])
         self.rows.append(message)
         self.set(messages=kept, held=self.session.held and bool(kept))
 

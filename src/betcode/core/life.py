@@ -67,6 +67,8 @@ class Session:
     cli_state: str = ""
     messages: tuple[Message, ...] = ()
     """Messages without an outcome, oldest first."""
+    ended: tuple[Message, ...] = ()
+    """The newest messages with an outcome, which may not be committed yet: their keys are taken (not stored)."""
     permissions: tuple[Permission, ...] = ()
     """Questions that are pending, or settled and not yet delivered."""
     held: bool = False

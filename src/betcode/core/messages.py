@@ -20,7 +20,8 @@ from betcode.model.states import MessageState
 def submit(draft: Draft, request: Submit) -> None:
     """Accept a message, once per key."""
     session = draft.session
-    known = next((m for m in session.messages if m.id == request.message_id), request.known)
+    mine = (*session.messages, *session.ended)  # what the store was asked for `known` may be older than these
+    known = next((m for m in mine if m.id == request.message_id), request.known)
     if known is not None:
         if known.session == session.id and known.text == request.text:
             draft.reply(request.ticket, message_id=known.id, state=known.state.value, duplicate=True)

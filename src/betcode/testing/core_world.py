@@ -245,9 +245,13 @@ class CoreWorld:
         for _ in range(choice % 7 + 1):
             if self.session.offset < len(lines):
                 position = self.session.offset
+                held, self.holding = self.holding, True  # what a line says is committed together with its position
                 for fact, shown in self._transcript.read(lines[position]):
                     self.step(Saw(fact, shown))
                 self.session = replace(self.session, offset=position + 1, checkpoint=position + 1)
+                self.holding = held
+                if not held:
+                    self.commit()
 
     def die(self, choice: int) -> None:
         """Kill claude."""
@@ -259,7 +263,9 @@ class CoreWorld:
         keeper = self.keeper
         if keeper is not None and keeper.ending:
             keeper.claude.die(choice)
-        if self._launching or self.session.process is Process.NONE or (keeper is not None and keeper.claude.alive):
+        if self._launching or any(isinstance(effect, StartProcess) for effect in self._pending):
+            return  # nothing was started yet, so nothing can have ended
+        if self.session.process is Process.NONE or (keeper is not None and keeper.claude.alive):
             return
         while keeper is not None and self.session.offset < len(keeper.claude.lines):
             self.read(0)
