@@ -62,12 +62,8 @@ def test_0_json_output_ends_with_the_result(betcode: Command, form: str) -> None
     assert (result["type"], result["subtype"], result["is_error"]) == ("result", "success", False)
     assert result["result"] == words(5)
     assert str(uuid.UUID(result["session_id"])) == result["session_id"]
-    if form == "json":
-        assert events == []
-    else:
-        assert [event["seq"] for event in events] == list(range(events[0]["seq"], events[0]["seq"] + len(events)))
-        assert {"kind", "epoch", "seq", "time"} <= events[0].keys()
-        assert events[-1]["kind"] == "message_state"
+    kinds = [event["type"] for event in events]
+    assert kinds == ([] if form == "json" else ["system", "assistant"])
 
 
 def test_1_a_turn_that_failed(betcode: Command) -> None:
@@ -80,7 +76,8 @@ def test_1_a_failed_turn_as_json_is_a_result_and_no_second_object(betcode: Comma
     ended = betcode("run", "--output-format", "json", scripted("fail", {"status": 400, "message": "no credit left"}))
     assert ended.status == 1
     assert ended.json()["is_error"] is True
-    assert ended.json()["betcode"]["error"]["code"] == "agent.error"
+    assert "no credit left" in ended.json()["result"]
+    assert "no credit left" in error_of(ended)
 
 
 @pytest.mark.req("PM-2")
@@ -236,7 +233,8 @@ def test_any_character_reaches_claude_and_the_events(betcode: Command) -> None:
     odd = "NUL \x00 ESC \x1b[31m bidi \u202e zero\u200bwidth \U0001f469\u200d\U0001f680 end"
     ended = betcode("run", "--output-format", "stream-json", "-", stdin=(odd + scripted(" x", {"text": "ok"})).encode())
     assert ended.status == 0
-    assert ended.lines()[0]["text"].startswith(odd)
+    shown = betcode("sessions", "show", ended.lines()[-1]["session_id"], "--json")
+    assert shown.lines()[0]["text"].startswith(odd)
 
 
 def test_errors_for_programs_are_one_json_object(betcode: Command) -> None:

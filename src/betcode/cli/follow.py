@@ -54,8 +54,8 @@ async def follow(following: Following, *, timeout_s: float | None) -> None:
     loop.add_signal_handler(signal.SIGINT, stop, INTERRUPT)
     try:
         async with contextlib.AsyncExitStack() as tasks:
-            await tasks.enter_async_context(_running(following.questions.serve(), "questions"))
-            events = await tasks.enter_async_context(_running(_show(following), "events"))
+            await tasks.enter_async_context(running(following.questions.serve(), "questions"))
+            events = await tasks.enter_async_context(running(_show(following), "events"))
             why = ""
             while not events.done():
                 told = await _first(events, stops)
@@ -66,7 +66,7 @@ async def follow(following: Following, *, timeout_s: float | None) -> None:
                 why = told
                 loop.call_later(limits.INTERRUPT_GRACE_S, stop, LEAVE)
                 # Beside the rest: a second ctrl-c must not wait for a daemon that does not answer.
-                await tasks.enter_async_context(_running(_halt(following, why), "halt"))
+                await tasks.enter_async_context(running(_halt(following, why), "halt"))
             events.result()
             if why and following.task.state != MessageState.COMPLETED:
                 raise _stopped(why, following.session)
@@ -126,7 +126,7 @@ async def _halt(following: Following, why: str) -> None:
 
 async def _first(events: asyncio.Task[None], stops: asyncio.Queue[str]) -> str:
     """The next reason to stop; empty when the events have ended."""
-    async with _running(stops.get(), "wait for signals") as told:
+    async with running(stops.get(), "wait for signals") as told:
         await asyncio.wait((events, told), return_when=asyncio.FIRST_COMPLETED)
         return told.result() if told.done() and not events.done() else ""
 
@@ -142,7 +142,7 @@ def _stopped(why: str, session: str) -> BetcodeError:
 
 
 @contextlib.asynccontextmanager
-async def _running(work: Any, name: str) -> AsyncIterator[asyncio.Task[Any]]:
+async def running(work: Any, name: str) -> AsyncIterator[asyncio.Task[Any]]:
     """A task that ends with the block at the latest; its error is raised then."""
     task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(work, name=name)
     try:

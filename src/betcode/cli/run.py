@@ -15,8 +15,11 @@ from betcode.cli.invocation import Invocation, pass_invocation
     type=click.Choice(["text", "json", "stream-json"]),
     default="text",
     show_default=True,
-    help="text: the answer. json: one result object. stream-json: each event as a line, then the result.",
+    help="text: the answer. json: claude's result object. stream-json: the lines that claude -p prints, result last.",
 )
+@click.option("--raw", is_flag=True, help="Print every line that claude prints, as it is.")
+@click.option("--verbose", is_flag=True, help="Accepted for scripts written for claude -p; always on.")
+@click.option("--include-partial-messages", "partial", is_flag=True, help="With stream-json: text while it is written.")
 @click.option("--resume", metavar="ID", help="Go on with this session (its id, or the first 4 or more characters).")
 @click.option("--continue", "continue_", is_flag=True, help="Go on with the newest session of this directory.")
 @click.option(
@@ -64,4 +67,5 @@ def run(invocation: Invocation, /, **options: object) -> int:
     from betcode.cli.run_session import RunOptions, run_prompt
 
     options.pop("print_")
+    options.pop("verbose")
     return run_prompt(invocation, RunOptions(**options))  # type: ignore[arg-type]

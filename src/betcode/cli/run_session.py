@@ -18,8 +18,9 @@ from betcode.cli.live import Live, except_kinds
 from betcode.cli.outcome import Task, result
 from betcode.cli.output import remark, say_json, say_raw
 from betcode.cli.prompt import read_prompt
+from betcode.cli.raw_output import RawOutput, raw_output
+from betcode.cli.raw_turn import RawTurn
 from betcode.client.client import Client
-from betcode.client.session_view import Durable
 from betcode.config.load import load
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -44,6 +45,8 @@ class RunOptions:
     name: str | None
     permission_ttl: float | None
     stream: bool | None
+    raw: bool
+    partial: bool
 
 
 def run_prompt(invocation: Invocation, options: RunOptions) -> int:
@@ -91,27 +94,53 @@ async def _run(invocation: Invocation, options: RunOptions, text: str, directory
         key = str(uuid.uuid4())
         task = Task(key, session["id"])
         live = Live(streams=_streams(options), describe=except_kinds(*_untold(options)))
-        text_form = options.output_format == "text"
+        text_form = options.output_format == "text" and not options.raw
         following = Following(
             client=client,
             session=session["id"],
             stream=stream,
             task=task,
-            show=only_of(task, live.take) if text_form else _printer(options),
+            show=only_of(task, live.take) if text_form else lambda item: None,
             note=live.note if text_form else remark,
             questions=await _questions(client, session, options, live.note if text_form else remark),
         )
+        turn = RawTurn(key, partial=options.partial, whole=options.raw)
+        shows = options.raw or options.output_format == "stream-json"
+        raw: RawOutput | None = None
+        if not text_form:
+            raw = await stack.enter_async_context(raw_output(client.tap(session["id"]), turn, shows=shows))
         await client.request(Send(session=session["id"], key=key, text=text))
         # The time counts from the start of the command: a daemon that comes up slowly is no reason to wait longer.
         left_s = None if options.timeout is None else max(0.0, options.timeout - (clock() - started_s))
-        await follow(following, timeout_s=left_s)
-    error = task.error()
-    if not text_form:
-        say_json(result(task, session, error))
-        return 0 if error is None else error.exit_status
+        try:
+            await follow(following, timeout_s=left_s)
+            error = task.error()
+        except BetcodeError as stopped:
+            if raw is None:
+                raise
+            error = stopped
+        if raw is not None:
+            return await _tell_program(options, raw, task, session, error)
     if error is not None:
         raise error
     return 0
+
+
+async def _tell_program(
+    options: RunOptions, raw: RawOutput, task: Task, session: dict[str, Any], error: BetcodeError | None
+) -> int:
+    """End the output with claude's result, or with one in its form when claude gave none; returns the exit status."""
+    line = await raw.result() if task.turn is not None else None
+    if line is None and not options.raw:
+        say_json(result(task, session, error))
+    elif line is not None and options.output_format == "json" and not options.raw:
+        say_raw(line)
+    if error is None:
+        return 0
+    remark(f"error: {error}")
+    if error.hint:
+        remark(f"hint: {error.hint}")
+    return error.exit_status
 
 
 def _untold(options: RunOptions) -> list[str]:
@@ -127,13 +156,6 @@ def _untold(options: RunOptions) -> list[str]:
 def _streams(options: RunOptions) -> bool:
     """A reader that is a program must not get text that claude may still take back."""
     return sys.stdout.isatty() if options.stream is None else options.stream
-
-
-def _printer(options: RunOptions) -> Any:
-    """How news are shown to a program."""
-    if options.output_format == "json":
-        return lambda item: None
-    return lambda item: say_raw(item.raw) if isinstance(item, Durable) else None
 
 
 async def _session(client: Client, options: RunOptions, invocation: Invocation, directory: str) -> dict[str, Any]:

@@ -17,9 +17,22 @@ from typing import Any
 from betcode.client.connection import Connection, ConnectionLost, prepared
 from betcode.client.patience import Patience
 from betcode.client.stream import Stream
+from betcode.client.tap import Tap
 from betcode.model import limits
 from betcode.model.errors import BetcodeError, Exit
-from betcode.model.frames import PROTOCOL, Clear, Create, Frame, Hello, Interrupt, Request, SessionFrame, Stop, Welcome
+from betcode.model.frames import (
+    PROTOCOL,
+    Clear,
+    Create,
+    Frame,
+    Hello,
+    Interrupt,
+    RawFrame,
+    Request,
+    SessionFrame,
+    Stop,
+    Welcome,
+)
 
 NOBODY_THERE = (FileNotFoundError, ConnectionRefusedError)
 """What connecting to a socket without a daemon raises."""
@@ -55,6 +68,7 @@ class Client:
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._streams: dict[str, Stream] = {}
+        self._taps: dict[str, Tap] = {}
         self._ever = False
         self._stopped = False
         """The daemon said goodbye: somebody stopped it, so somebody else has to start it again."""
@@ -129,6 +143,14 @@ class Client:
         stream = Stream(self, session, epoch=epoch, seq=seq, from_end=from_end)
         self._streams[session] = stream
         return stream
+
+    def tap(self, session: str) -> Tap:
+        """What claude itself prints in this session from now on, line by line; see `Tap`. At most one a session."""
+        if session in self._taps:
+            raise ValueError(f"session {session} is already tapped by this client")
+        tap = Tap(self, session)
+        self._taps[session] = tap
+        return tap
 
     def forget(self, session: str) -> None:
         """No stream of this session is read any more."""
@@ -209,10 +231,14 @@ class Client:
         self._changed = asyncio.Event()
         for stream in self._streams.values():
             stream.wake()
+        for tap in self._taps.values():
+            tap.wake()
 
     def _deliver(self, frame: Frame) -> None:
         if isinstance(frame, SessionFrame) and (stream := self._streams.get(frame.session)) is not None:
             stream.put(frame)
+        elif isinstance(frame, RawFrame) and (tap := self._taps.get(frame.session)) is not None:
+            tap.put(frame)
 
 
 def repeatable(request: Request) -> bool:

@@ -24,6 +24,7 @@ from betcode.model.frames import (
     Frame,
     Goodbye,
     Hello,
+    RawFrame,
     Reply,
     Request,
     SessionFrame,
@@ -73,7 +74,7 @@ class Connection:
         Args:
             socket_path: the daemon's socket.
             hello: who this client is; its `protocol` is filled in here.
-            deliver: called with each SessionFrame and SessionsFrame, in order. It must not block.
+            deliver: called with each SessionFrame, SessionsFrame and RawFrame, in order. It must not block.
 
         Raises:
             OSError: nobody listens there.
@@ -195,7 +196,7 @@ class Connection:
                 reply = self._waiting.get(frame.re)
                 if reply is not None and not reply.done():
                     reply.set_exception(refusal(frame))
-            case SessionFrame() | SessionsFrame():
+            case SessionFrame() | SessionsFrame() | RawFrame():
                 self._deliver(frame)
             case Goodbye():
                 self._goodbye = frame

@@ -222,7 +222,7 @@ class Conversation:
         feed = self._registry.runner(session).feed
         run, offset = (request.run, request.offset) if request.run else feed.position
         feed.listeners.add(self._wake)
-        self._taps[session] = TapPlace(feed, max(1, run), offset)
+        self._taps[session] = TapPlace(feed, max(1, run), offset, request.place)
         return {"run": max(1, run), "offset": offset}
 
     def _detach(self, session: SessionId) -> None:

@@ -102,10 +102,16 @@ class Registry:
     # --- finding ------------------------------------------------------------------------------------------------
 
     def find(self, given: str) -> SessionId:
-        """The session with this id, or whose id begins so. Raises `session.not_found`, `session.ambiguous`."""
+        """The session with this id, or whose id begins so, or that claude calls so.
+
+        Raises BetcodeError `session.not_found`, `session.ambiguous`.
+        """
         exact = SessionId(given)
         if exact in self._rows:
             return exact
+        for row in self._rows.values():
+            if row.claude_session_id == given:
+                return row.id
         found = [k for k in self._rows if len(given) >= _PREFIX_MIN and k.startswith(given)]
         if len(found) == 1:
             return found[0]

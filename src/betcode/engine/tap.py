@@ -17,6 +17,8 @@ class Tap:
     feed: Feed
     run: int
     offset: int
+    place: int = 0
+    """The client's name for this tap."""
 
     async def take(self, launcher: Launcher) -> RawFrame | None:
         """The next stretch, or None when the client has everything that was read so far."""
@@ -27,7 +29,7 @@ class Tap:
             start, data = await launcher.read_raw(self.feed.session, self.run, self.offset, max(0, wanted))
             if data:
                 self.offset = start + len(data)
-                return RawFrame(session=self.feed.session, run=self.run, offset=start, data=data)
+                return RawFrame(session=self.feed.session, run=self.run, offset=start, data=data, place=self.place)
             if start > self.offset:
                 self.offset = start
             elif self.run < run:

@@ -65,12 +65,14 @@ class Detach(Request, frozen=True, kw_only=True, tag="detach"):
 class Tap(Request, frozen=True, kw_only=True, tag="tap"):
     """Get what claude itself prints, byte by byte, from (run, offset) on; run 0 means: only what is new.
 
-    Reply: `run`, `offset`, where it begins. `raw` frames follow. `detach` ends it too.
+    Reply: `run`, `offset`, where it begins. `raw` frames follow, all with this `place`: a client that taps again
+    chooses another one, and so knows which frames belong to the earlier tap. `detach` ends it too.
     """
 
     session: str
     run: int = 0
     offset: int = 0
+    place: int = 0
 
 
 class Watch(Request, frozen=True, kw_only=True, tag="watch"):
@@ -278,6 +280,7 @@ class RawFrame(Frame, frozen=True, kw_only=True, tag="raw"):
     run: int
     offset: int
     data: bytes
+    place: int = 0
 
 
 class SessionsFrame(Frame, frozen=True, kw_only=True, tag="sessions"):

@@ -164,3 +164,9 @@ SHUTDOWN_WAIT_S: Final = 20.0
 """A graceful stop of the daemon."""
 SOCKET_PATH_BYTES_MAX: Final = 100
 """sun_path holds 104 bytes on macOS and 108 on Linux, with the closing zero."""
+RAW_LINE_BYTES_MAX: Final = 100 * 1024 * 1024
+"""Longest line of claude's own output that is passed on whole: the largest `max_payload_bytes` that can be set."""
+TAP_BYTES_AHEAD: Final = 8 * 1024 * 1024
+"""Raw output that waits in a client for a slow reader; what comes then is dropped there and asked for again."""
+RESULT_WAIT_S: Final = 10.0
+"""How long `run` waits for claude's own result line after the daemon has said that the turn is over."""

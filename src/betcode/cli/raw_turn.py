@@ -1,0 +1,82 @@
+"""Which of claude's own lines belong to the answer to one message, and which of them `claude -p` would print (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+INNER = frozenset({"control_request", "control_response", "control_cancel_request", "command_lifecycle", "keep_alive"})
+"""Types of lines that are between claude and the daemon."""
+PARTIAL = frozenset({"stream_event", "system/status"})
+"""Kinds that `claude -p` prints only with --include-partial-messages."""
+OURS = frozenset({"system/session_state_changed"})
+"""Kinds that are printed only because the daemon asks for them."""
+
+
+class Head(msgspec.Struct):
+    """The fields of a line that are looked at; whatever else it holds is left alone."""
+
+    type: str = ""
+    subtype: str | None = None
+    command_uuid: str | None = None
+    state: str | None = None
+    user_message_uuids: list[str] | None = None
+    user_message_uuid: str | None = None
+    is_error: bool | None = None
+
+    @property
+    def kind(self) -> str:
+        """`type`, for system lines with the subtype."""
+        return f"system/{self.subtype}" if self.type == "system" else self.type
+
+
+_decode = msgspec.json.Decoder(Head, strict=False).decode
+
+
+def head(line: bytes) -> Head:
+    """The head of a line; an empty one for a line that is no JSON object or has other types in these fields."""
+    try:
+        return _decode(line)
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return Head()
+
+
+def printed(found: Head, *, partial: bool) -> bool:
+    """Whether `claude -p --output-format stream-json --verbose` would print this line."""
+    return bool(found.type) and not (
+        found.type in INNER or found.kind in OURS or (found.kind in PARTIAL and not partial)
+    )
+
+
+@dataclass(slots=True)
+class RawTurn:
+    """The lines from the beginning of the turn about `message_id` to its result. Feed it every line in order."""
+
+    message_id: str
+    partial: bool = False
+    whole: bool = False
+    """Everything that claude prints from the first line about this message on, as it is."""
+    result: bytes | None = None
+    """claude's result line for this message, once it came."""
+    over: bool = False
+    """claude prints nothing more about this message."""
+    _begun: bool = False
+
+    def take(self, line: bytes) -> bytes | None:
+        """The line if it is to be printed."""
+        found = head(line)
+        if found.type == "command_lifecycle" and found.command_uuid == self.message_id:
+            self._begun = self._begun or found.state == "started" or self.whole
+            self.over = self.over or (self.result is not None and found.state != "started")
+            return line if self.whole else None
+        if not self._begun or (self.result is not None and not self.whole):
+            return None
+        if found.type == "result" and self._is_ours(found):
+            self.result = line
+            self.over = not self.whole  # its `completed` comes after the result
+        return line if self.whole or printed(found, partial=self.partial) else None
+
+    def _is_ours(self, found: Head) -> bool:
+        named = found.user_message_uuids or ([found.user_message_uuid] if found.user_message_uuid else [])
+        return not named or self.message_id in named
