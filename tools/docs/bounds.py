@@ -16,7 +16,7 @@ from tools.docs.reading import source_of
 
 from betcode.model import limits
 from betcode.model.frames import AnyRequest
-from betcode.model.rows import Options
+from betcode.model.rows import PASSED_ON, Options
 from betcode.wire import client_api
 from betcode.wire.client_api import RULE, TRACE_ID, UUID
 
@@ -60,6 +60,7 @@ RULES = Bound(
         "items": {"type": "string", "maxLength": limits.RULE_CHARS_MAX} | matching(RULE),
     },
 )
+OPTION = f"^--({'|'.join(sorted(PASSED_ON))})(=|$)"
 MODES = ["", "default", "acceptEdits", "plan"]
 LOW_S, HIGH_S = limits.PERMISSION_TTL_RANGE_S
 
@@ -91,6 +92,13 @@ BOUNDS: dict[str, Bound] = {
     "Options.add_dirs": Bound(
         f"at most {limits.RULES_MAX} directories; of each {PATH.words}",
         {"maxItems": limits.RULES_MAX, "items": {"type": "string"} | PATH.schema},
+    ),
+    "Options.more": Bound(
+        f"at most {limits.RULES_MAX} options of claude as `--name=value`; names: {', '.join(sorted(PASSED_ON))}",
+        {
+            "maxItems": limits.RULES_MAX,
+            "items": {"type": "string", "pattern": OPTION},
+        },
     ),
     "Options.permission_mode": Bound("one of these; modes that never ask are refused", {"enum": MODES}),
     "Options.system_prompt": PROSE,

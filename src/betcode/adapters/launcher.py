@@ -159,7 +159,7 @@ def arguments(claude: Path, row: SessionRow, *, resume: bool) -> list[str]:
         "setting-sources": options.setting_sources,
     }
     argv += [f"--{name}={value}" for name, value in chosen.items() if value is not None]
-    return argv + [f"--add-dir={directory}" for directory in options.add_dirs]
+    return argv + [f"--add-dir={directory}" for directory in options.add_dirs] + list(options.more)
 
 
 def _spawn_failed(what: str) -> BetcodeError:

@@ -12,6 +12,24 @@ from msgspec import Struct
 from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId
 from betcode.model.states import Delivery, MessageState, PermissionState
 
+PASSED_ON = frozenset(
+    {
+        "tools",
+        "max-budget-usd",
+        "fallback-model",
+        "betas",
+        "effort",
+        "thinking",
+        "thinking-display",
+        "max-thinking-tokens",
+        "json-schema",
+        "mcp-config",
+        "strict-mcp-config",
+        "plugin-dir",
+    }
+)
+"""Options of claude that change neither its permission rules nor how it is supervised, so that they may be chosen."""
+
 
 class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the creator of a session chose; unchanged for its whole life."""
@@ -38,6 +56,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     append_system_prompt: str = ""
     setting_sources: str | None = None
     """`--setting-sources` of claude: which settings files it reads; None for all."""
+    more: tuple[str, ...] = ()
+    """Further options for claude, each as `--name=value`, of the names in `PASSED_ON`."""
     claude_config_dir: str = ""
     """CLAUDE_CONFIG_DIR of the session: which account and settings claude uses; empty for the daemon's own."""
 

@@ -25,7 +25,7 @@ from betcode.model.frames import (
     Request,
     Send,
 )
-from betcode.model.rows import Options
+from betcode.model.rows import PASSED_ON, Options
 
 _request_decoder = msgspec.json.Decoder(AnyRequest)
 _frame_decoder: msgspec.json.Decoder[AnyFrame] = msgspec.json.Decoder(AnyFrame)
@@ -151,6 +151,13 @@ def _more_options(options: Options) -> None:
         raise _bad("options.add_dirs", f"has more than {limits.RULES_MAX} directories")
     for directory in options.add_dirs:
         _text("options.add_dirs", directory, limits.PATH_CHARS_MAX)
+    if len(options.more) > limits.RULES_MAX:
+        raise _bad("options.more", f"has more than {limits.RULES_MAX} options")
+    for option in options.more:
+        _text("options.more", option, limits.ANSWER_CHARS_MAX)
+        name, _, _ = option.partition("=")
+        if not name.startswith("--") or name[2:] not in PASSED_ON:
+            raise _bad("options.more", f"has {name[:40]!a}; allowed are {', '.join(sorted(PASSED_ON))}")
 
 
 def _rules(options: Options) -> None:

@@ -1,0 +1,111 @@
+"""The command line that a program of the Agent SDK gives to `claude`, as options of a session (pure).
+
+What BetCode cannot do is refused with a sentence, never left out silently.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from betcode.model.errors import BetcodeError
+from betcode.model.rows import PASSED_ON, Options
+
+WITH_VALUE = sorted(PASSED_ON - {"strict-mcp-config"})
+"""Options with a value that claude gets as they are (`Options.more`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeArguments:
+    """What was asked for. `resume` is the id that claude gave the conversation, or ours."""
+
+    options: Options
+    resume: str = ""
+    session_id: str = ""
+    continues: bool = False
+    partial: bool = False
+    asks_program: bool = False
+    """Questions for permission go to the program on standard output."""
+    version: bool = False
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BetcodeError("request.usage", f"betcode-claude: {message}", hint="See docs/sdk.md for what it supports.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="betcode-claude", add_help=False, allow_abbrev=False)
+    flag, value = parser.add_argument, parser.add_argument
+    flag("-v", "--version", action="store_true")
+    flag("-p", "--print", action="store_true", dest="print_")
+    flag("--verbose", action="store_true")
+    flag("--include-partial-messages", action="store_true")
+    flag("-c", "--continue", action="store_true", dest="continues")
+    flag("--strict-mcp-config", action="store_true")
+    value("--output-format", choices=["stream-json"])
+    value("--input-format", choices=["stream-json"])
+    value("--permission-prompt-tool", choices=["stdio"])
+    for name in ("--model", "--permission-mode", "--append-system-prompt", "--setting-sources"):
+        value(name, default="" if name != "--setting-sources" else None)
+    value("--system-prompt")
+    value("--max-turns", type=int, default=0)
+    value("-r", "--resume", default="")
+    value("--session-id", default="")
+    value("--add-dir", action="append", default=[])
+    value("--allowedTools", "--allowed-tools", action="append", default=[])
+    value("--disallowedTools", "--disallowed-tools", action="append", default=[])
+    for name in WITH_VALUE:
+        value(f"--{name}", action="append", default=[])
+    return parser
+
+
+def read_arguments(argv: Sequence[str], env: Mapping[str, str]) -> ClaudeArguments:
+    """What the program asks for; `env` is its environment.
+
+    Raises:
+        BetcodeError: `request.usage` for what is unknown or not supported.
+    """
+    given = _parser().parse_args(list(argv))
+    more = [f"--{name}={text}" for name in WITH_VALUE for text in vars(given)[name.replace("-", "_")]]
+    if given.strict_mcp_config:
+        more.append("--strict-mcp-config")
+    options = Options(
+        model=given.model,
+        allow=_rules(given.allowedTools),
+        disallow=_rules(given.disallowedTools),
+        max_turns=given.max_turns,
+        permission_mode=given.permission_mode,
+        add_dirs=tuple(given.add_dir),
+        system_prompt=given.system_prompt,
+        append_system_prompt=given.append_system_prompt,
+        setting_sources=given.setting_sources,
+        path=env.get("PATH", ""),
+        virtual_env=env.get("VIRTUAL_ENV", ""),
+        claude_config_dir=env.get("CLAUDE_CONFIG_DIR", ""),
+        more=tuple(more),
+    )
+    return ClaudeArguments(
+        options,
+        resume=given.resume,
+        session_id=given.session_id,
+        continues=given.continues,
+        partial=given.include_partial_messages,
+        asks_program=given.permission_prompt_tool == "stdio",
+        version=given.version,
+    )
+
+
+def _rules(given: Sequence[str]) -> tuple[str, ...]:
+    """Rules from comma-separated lists; a comma inside brackets belongs to its rule."""
+    rules, depth, rule = [], 0, ""
+    for character in ",".join(given):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth <= 0:
+            rules.append(rule.strip())
+            rule = ""
+        else:
+            rule += character
+    return tuple(r for r in (*rules, rule.strip()) if r)
