@@ -31,6 +31,7 @@ SPECIAL: dict[str, Any] = {
     "Options.trace_id": "0af7651916cd43dd8448eb211c80319c",
     "Options.allow": ("Bash(git *)",),
     "Options.disallow": ("Read",),
+    "Options.more": ("--effort=high",),
     "Options.permission_mode": "plan",
 }
 """Values for fields whose type does not say what is allowed."""
