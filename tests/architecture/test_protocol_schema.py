@@ -1,6 +1,7 @@
 """docs/protocol.schema.json and docs/protocol.md against the code that reads and writes the client protocol."""
 
 import json
+import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,7 +136,12 @@ def edges(rule: dict[str, Any]) -> Iterator[tuple[Any, bool]]:
     if "minLength" in rule:
         yield "", False
     if "maxItems" in rule:
-        item = "Bash" if rule["items"]["type"] == "string" else 1
+        texts = ("--effort=high", "Bash")
+        item = (
+            next(t for t in texts if re.search(rule["items"].get("pattern", ""), t))
+            if rule["items"]["type"] == "string"
+            else 1
+        )
         yield [item] * rule["maxItems"], True
         yield [item] * (rule["maxItems"] + 1), False
         yield from (([inner], inside) for inner, inside in edges(rule["items"]))
