@@ -139,12 +139,11 @@ class SessionRunner:
                 self._failed = asyncio.get_running_loop().create_future()
                 try:
                     await self._load()
-                    failures = 0
                     self._tasks.start(f"loop {self.id}", self._loop())
                     self._tasks.start(f"commit {self.id}", self._committer.run())
                     await self._failed
                 except BetcodeError as error:
-                    failures += 1
+                    failures = 1 if self._committer.committed else failures + 1
                     await self._let_go(error)
                     self.log.error("the session begins again", error_type=error.code, detail=str(error))
                     wait = delay_s(
@@ -168,6 +167,7 @@ class SessionRunner:
         permissions = await world.store.open_permissions(self.id)
         self.session = from_rows(row, tuple(messages), tuple(permissions))
         self._committer.forget()
+        self.feed.go_on_from(row.epoch, row.seq)
         mark = await asyncio.to_thread(world.marks.read, self.id)
         if mark is not None and (mark.epoch, mark.seq) > (row.epoch, row.seq):
             self.log.error("the database is behind the session's mark", stored=[row.epoch, row.seq], mark=repr(mark))

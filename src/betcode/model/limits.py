@@ -74,6 +74,8 @@ CLOSE_WAIT_S: Final = 2.0
 """How long a stopping server waits for its clients to take the goodbye."""
 MESSAGES_WAITING_MAX: Final = 100
 """Messages of one session that wait for their turn."""
+CREATIONS_UNSURE_MAX: Final = 1_000
+"""Sessions whose creation was reported as failed and may have been stored: the same key finds them again."""
 MESSAGE_KEY_DAYS: Final = 30
 """How long an idempotency key is remembered at least."""
 

@@ -158,7 +158,7 @@ class ModelDaemon:
         except BetcodeError as error:
             self.stage.note(f"the daemon cannot start: {error}")
             await self._registry.close()
-            self.stopped = True
+            self._exit()
             return
         self.serving = True
         self.stage.note(f"daemon {self.incarnation.generation} serves")
@@ -214,5 +214,13 @@ class ModelDaemon:
         except BetcodeError as error:
             self.stage.note(f"the stop ends with {error}")
         await self._registry.close()
-        self.stopped = True
         self.stage.note(f"daemon {self.incarnation.generation} has stopped")
+        self._exit()
+
+    def _exit(self) -> None:
+        """The process ends: the kernel closes its connections, and sends what was written to them."""
+        self.stopped = True
+        channels = list(self._channels)
+        self.incarnation.die()
+        for channel in channels:
+            channel.cut(keep=True)

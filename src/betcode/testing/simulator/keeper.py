@@ -32,8 +32,8 @@ from betcode.testing.simulator.truth import Truth
 
 BAD_REASONS = frozenset({"conflict", "bad_line", "bad_id", "too_large", "ids_full"})
 """Refusals that only a defect of the daemon can cause here."""
-PATIENT_BEAT_S = 1_800.0
-"""Between beats where people take days."""
+PATIENT_BEAT_S = 15.0
+"""Between beats where people take hours: just often enough not to be missed."""
 
 
 class ModelKeeper:
@@ -91,6 +91,12 @@ class ModelKeeper:
 
     def _seen_end(self) -> int:
         return max(len(self.journal), self.lost_below)
+
+    def half_line(self) -> bytes:
+        """What stands behind the last newline of the journal, if the daemon can come to read it."""
+        if self.lost_below > len(self.journal):
+            return b""
+        return bytes(self.journal[self.journal.rfind(b"\n") + 1 :]).strip()
 
     @property
     def holds_lock(self) -> bool:

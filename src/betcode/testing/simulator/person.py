@@ -15,8 +15,11 @@ from betcode.testing.simulator.viewer import Viewer
 
 TRIES_MAX = 30
 """Attempts at one message."""
-PATIENT_S = (0.5, 5.0, 3_600.0, 86_400.0, 3 * 86_400.0)
-"""How long people wait between actions where they take days."""
+PATIENT_S = (0.5, 5.0, 600.0, 3_600.0)
+"""How long people wait between actions where they take hours."""
+IDLE_S = 1.0
+"""Whoever only watches looks this often whether something is to be done; slower where people take hours."""
+IDLE_PATIENT_S = 30.0
 FINAL_REFUSALS = frozenset({"session.closed", "message.key_conflict", "request.invalid"})
 """Trying again cannot help."""
 
@@ -52,7 +55,8 @@ class Person:
                         await self._act(talk)
                         await asyncio.sleep(self._interval_s())
                     else:
-                        await asyncio.sleep(1.0)
+                        plan = self.town.stage.plan
+                        await asyncio.sleep(IDLE_PATIENT_S if plan.patient and not plan.calm else IDLE_S)
             except (Lost, Refused):
                 await asyncio.sleep(self.rng.uniform(0.05, 0.5))
 

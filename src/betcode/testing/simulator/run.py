@@ -22,8 +22,10 @@ from betcode.testing.simulator.town import Town
 from betcode.testing.simulator.truth import Truth
 from betcode.testing.virtual_time import Stuck
 
-TROUBLE_S_MAX = 40 * 86_400.0
+TROUBLE_S_MAX = 6 * 3_600.0
 """Virtual time after which the faults end even if somebody still has something to do."""
+STEPS_MAX = 1_000_000
+"""Many times what the longest run needs: beyond it something goes round in circles."""
 REST_S_MAX = 900.0
 """Everything must come to rest this long after the last fault: restarts wait 30 s, a dumb claude is given 120 s."""
 CATCH_UP_S_MAX = 60.0
@@ -144,7 +146,7 @@ class Simulation:
                 return
             if caretaker is not None:
                 await caretaker.tend()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(30.0 if self.plan.patient and not self.plan.calm else 1.0)
 
     async def _supervise(self) -> None:
         """Whoever needs the daemon starts it."""
@@ -154,7 +156,7 @@ class Simulation:
                 wait_s = self._rng.choice((0.05, 0.3, 1.0, 60.0)) if not self.plan.calm else 0.3
                 await asyncio.sleep(wait_s)
                 self._start_daemon()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(1.0 if self.plan.patient and not self.plan.calm else 0.05)
 
     def _start_daemon(self) -> None:
         self._generation += 1
@@ -168,6 +170,8 @@ class Simulation:
 
     def _maybe_kill(self) -> None:
         """After each step: is this the one after which the daemon is killed?"""
+        if self.stage.loop.steps > STEPS_MAX:
+            self.stage.fail("liveness", f"no end after {STEPS_MAX} steps")
         if self._kill_step and self.stage.loop.steps >= self._kill_step:
             self._kill_step = 0
             if self.town.daemon is not None and not self.plan.calm:

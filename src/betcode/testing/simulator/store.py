@@ -160,8 +160,10 @@ class ModelStore:
         return await self._read(statements.sessions)
 
     async def session(self, session: SessionId) -> SessionRow | None:
-        """One session. The engine asks only when a session begins or begins again."""
-        self._pace.loaded(session)
+        """One session. Its own loop asks when it begins or begins again."""
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == f"session {session}":
+            self._pace.loaded(session)
         return await self._read(lambda c: statements.session(c, session))
 
     async def open_messages(self, session: SessionId) -> list[Message]:
