@@ -173,7 +173,7 @@ class SessionRunner:
             self.log.error("the database is behind the session's mark", stored=[row.epoch, row.seq], mark=repr(mark))
             self._step(Behind(mark))
             row = to_row(self.session)
-        transcript = Transcript()
+        transcript = Transcript(answers={scope: (name, done) for scope, name, done in self.session.answers})
         if self.session.process is not Process.NONE:
             before = Ingest(row.checkpoint, world.line_bytes_max, transcript, self.log, world.meter)
             before.read(row.checkpoint, await world.launcher.read_back(row))
@@ -269,8 +269,10 @@ class SessionRunner:
         for fact, shown in self._ingest.read(output.offset, output.data):
             self._step(Saw(fact, shown))
         position = self._ingest.position
-        checkpoint = position if self.feed.transcript.clean else self.session.checkpoint
-        self.session = replace(self.session, offset=position, checkpoint=checkpoint)
+        self.session = replace(self.session, offset=position)
+        if self.feed.transcript.clean:
+            answers = tuple((scope, name, done) for scope, (name, done) in self.feed.transcript.answers.items())
+            self.session = replace(self.session, checkpoint=position, answers=answers)
         self.feed.position = (self.session.run, position)
         self.feed.wake()
 

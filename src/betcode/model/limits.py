@@ -98,6 +98,8 @@ CRASH_WINDOW_S: Final = 60.0
 """See `CRASHES_MAX`."""
 VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
+RUNS_CLEARED_MAX: Final = 20
+"""Earlier runs among which the holder of a session's lock is looked for; nearly always it is the newest."""
 KEEPER_START_WAIT_S: Final = 30.0
 """From starting a keeper to its report."""
 KEEPER_CONNECT_WAIT_S: Final = 5.0

@@ -11,6 +11,7 @@ from betcode.core.instant import Instant
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
+from betcode.engine.session import SessionRunner
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -162,6 +163,10 @@ class ModelDaemon:
             return
         self.serving = True
         self.stage.note(f"daemon {self.incarnation.generation} serves")
+
+    def runners(self) -> list[SessionRunner]:
+        """The sessions that run in it."""
+        return list(self._registry._runners.values())
 
     def connect(self, client: str) -> ModelChannel:
         """A client connects."""

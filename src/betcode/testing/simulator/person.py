@@ -147,6 +147,8 @@ class Person:
         if self.town.stage.plan.chance(self.rng, "person", 0.1):
             text += " otherwise"  # the same key with another text: one of the two is refused
         request = frames.Send(session=session, key=errand.key, text=text, steer=errand.steer)
+        if not self.town.ledger.open_messages(session):
+            self.town.pace.excuse(session)  # nothing waits: a new message may start claude at once
         try:
             body = await talk.request(request)
         except Refused as refused:

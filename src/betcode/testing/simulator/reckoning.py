@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from betcode.core.life import IN_CLAUDE
+from betcode.core.life import BUSY, IN_CLAUDE
 from betcode.model.rows import Message
 from betcode.model.states import FINAL_MESSAGE_STATES, MessageState
 from betcode.testing.simulator.person import Person
@@ -15,6 +15,8 @@ from betcode.testing.simulator.town import Town
 from betcode.testing.simulator.truth import RunTruth
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+THAW_S = 10.0
+"""After that long a keeper that was stopped has sent everything, over the slowest link."""
 
 
 class Reckoning:
@@ -29,8 +31,14 @@ class Reckoning:
     # --- rest ---------------------------------------------------------------------------------------------------
 
     def restless(self) -> str:
-        """The first message that has no outcome and does not wait for a person; empty when there is none."""
+        """The first thing that still moves or should: a message that waits for no person, a claude at work."""
         ledger = self._town.ledger
+        for session, runs in self._town.machine.keepers.items():
+            if any(k.alive and k.frozen_until_s + THAW_S > self._town.stage.now_s for k in runs.values()):
+                return f"the keeper of {session} is stopped"
+        for row in ledger.sessions.values():
+            if row.life["cli_state"] in BUSY and not ledger.pending(row.id):
+                return f"claude of {row.id} is {row.life['cli_state']}"
         for message in ledger.messages.values():
             if message.state not in FINAL_MESSAGE_STATES and not self._is_held(message):
                 life = ledger.sessions[message.session].life

@@ -10,6 +10,7 @@ from typing import Any
 from betcode.model.rows import Mark
 from betcode.testing.simulator.daemon import ModelDaemon
 from betcode.testing.simulator.incarnation import adopt_task
+from betcode.testing.simulator.inspection import Inspection
 from betcode.testing.simulator.ledger import Ledger
 from betcode.testing.simulator.machine import Machine
 from betcode.testing.simulator.pace import Pace
@@ -28,6 +29,8 @@ STEPS_MAX = 1_000_000
 """Many times what the longest run needs: beyond it something goes round in circles."""
 REST_S_MAX = 900.0
 """Everything must come to rest this long after the last fault: restarts wait 30 s, a dumb claude is given 120 s."""
+SETTLE_S = 10.0
+"""What was on its way when the faults ended has arrived after this, over the slowest link."""
 CATCH_UP_S_MAX = 60.0
 """Every client must show everything this long after everything is at rest."""
 CLEAN_UP_S_MAX = 10.0
@@ -63,7 +66,8 @@ class Simulation:
         self.ledger = Ledger(self.stage)
         self.truth = Truth(self.stage, self.ledger)
         self.machine = Machine(self.stage, self.truth, self.ledger)
-        self.pace = Pace(self.stage, self.truth)
+        self.pace = Pace(self.stage)
+        self.machine.on_failure = self.pace.failed
         self.disk = ModelDisk(self.stage, self.ledger)
         self.town = Town(self.stage, self.truth, self.ledger, self.machine, self.pace, self.stage.random("town"))
         self.people = [Person(self.town, f"person {n}") for n in range(self.plan.people)]
@@ -73,7 +77,7 @@ class Simulation:
         self._generation = 0
         self._kill_step = 0
         self.stage.loop.unix_connect = self.machine.connect
-        self.stage.watchers.append(self._maybe_kill)
+        self.stage.watchers += [Inspection(self.town, self.machine).after_step, self._maybe_kill]
 
     def run(self) -> Outcome:
         """Run to the end or to the first violation."""
@@ -127,9 +131,12 @@ class Simulation:
         await self._until(lambda: "people act" if self.town.busy else "", TROUBLE_S_MAX, "")
         self.plan.calm = True
         self.stage.note("calm: the faults are over")
+        await asyncio.sleep(SETTLE_S)
         await self._until(self.reckoning.restless, REST_S_MAX, "liveness")
         caretaker = Caretaker(self.town, "caretaker")
         await self._until(self.reckoning.unfinished, REST_S_MAX, "liveness", caretaker)
+        await asyncio.sleep(SETTLE_S)
+        await self._until(self.reckoning.restless, REST_S_MAX, "liveness")
         await self._until(lambda: self.reckoning.behind(self.people), CATCH_UP_S_MAX, "INV-2")
         self.reckoning.compare()
         self.town.closing = True

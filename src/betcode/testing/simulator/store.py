@@ -59,9 +59,6 @@ class ModelDisk:
         rows += "".join(f" {p.id[-6:]}={p.state}/{p.delivery}" for p in transaction.permissions)
         self._stage.note(f"stored {transaction.session.id} {transaction.session.seq}:{events}{rows}")
 
-    def spoil(self, transaction: Transaction) -> None:
-        """What a failing commit leaves behind: nothing. A planted bug leaves something."""
-
 
 class ModelStore:
     """One daemon's access (`engine.ports.Store`)."""
@@ -115,7 +112,6 @@ class ModelStore:
         for transaction, done in group:
             error: BetcodeError | None = None
             if full or before:
-                self._disk.spoil(transaction)
                 error = self._failure("full" if full else "io")
             else:
                 error = self._apply(transaction)
