@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
@@ -76,7 +76,9 @@ def _many(options: argparse.Namespace) -> int:
     seeds = options.seeds or (PLANT_SEEDS if options.plant else SEEDS)
     tally = Tally()
     begun = shown = time.monotonic()
-    with contextlib.closing(outcomes(range(options.start, options.start + seeds), options.workers, options.plant)) as all_:
+    with contextlib.closing(
+        outcomes(range(options.start, options.start + seeds), options.workers, options.plant)
+    ) as all_:
         for outcome in all_:
             tally.done += 1
             tally.steps += outcome.steps
@@ -111,7 +113,7 @@ def _say(text: str, *, error: bool = False) -> None:
 # --- workers ------------------------------------------------------------------------------------------------------
 
 
-def outcomes(seeds: range, workers: int, plant: str = "") -> Iterator[Outcome]:
+def outcomes(seeds: range, workers: int, plant: str = "") -> Generator[Outcome, None, None]:
     """The outcome of each seed, in order, from this process or from `workers` others."""
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     if workers <= 1 or len(chunks) <= 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -116,8 +117,8 @@ class ModelDaemon:
         self.stage = stage
         self.incarnation = Incarnation(generation)
         self.serving = False
-        self.stopped = False
-        """It ended by itself: asked to, or because it could not start."""
+        self.gone = asyncio.Event()
+        """The process has ended: killed, asked to, or because it could not start."""
         self._rng = Random(f"daemon {generation} {stage.plan.seed}")
         self._pace = pace
         self._store = ModelStore(disk, self.incarnation, stage, pace, self._rng)
@@ -164,9 +165,9 @@ class ModelDaemon:
         self.serving = True
         self.stage.note(f"daemon {self.incarnation.generation} serves")
 
-    def runners(self) -> list[SessionRunner]:
+    def runners(self) -> Iterable[SessionRunner]:
         """The sessions that run in it."""
-        return list(self._registry._runners.values())
+        return self._registry._runners.values()
 
     def connect(self, client: str) -> ModelChannel:
         """A client connects."""
@@ -192,6 +193,7 @@ class ModelDaemon:
             return
         self.stage.note(f"daemon {self.incarnation.generation} is killed")
         self.serving = False
+        self.gone.set()
         self._store.killed()
         channels = list(self._channels)
         self.incarnation.die()
@@ -224,7 +226,7 @@ class ModelDaemon:
 
     def _exit(self) -> None:
         """The process ends: the kernel closes its connections, and sends what was written to them."""
-        self.stopped = True
+        self.gone.set()
         channels = list(self._channels)
         self.incarnation.die()
         for channel in channels:

@@ -6,9 +6,10 @@ What happens at a single moment (a line is read, a commit takes effect, a frame 
 
 from __future__ import annotations
 
-from betcode.core.life import IN_CLAUDE
+from betcode.core.life import IN_CLAUDE, Session
 from betcode.engine.session import SessionRunner
 from betcode.model import limits
+from betcode.model.rows import SessionRow
 from betcode.testing.simulator.machine import Machine
 from betcode.testing.simulator.town import Town
 
@@ -25,24 +26,33 @@ class Inspection:
         self._stage = town.stage
         self._machine = machine
         self._busy_since_s: dict[SessionRunner, float] = {}
+        self._seen: dict[SessionRunner, tuple[Session, SessionRow | None, int]] = {}
+        self._spawned = 0
         plan = town.stage.plan
         self._waits_for_the_disk = plan.slow_store or plan.level["store"] > 0
 
     def after_step(self) -> None:
-        """Check everything."""
-        self._processes()
+        """Check everything that has changed; what a session is made of is frozen, so `is` tells."""
+        if self._spawned != self._machine.spawned:
+            self._spawned = self._machine.spawned
+            self._processes()
         daemon = self._town.daemon
         if daemon is None or not daemon.incarnation.alive:
             self._busy_since_s.clear()
+            self._seen.clear()
             return
         for runner in daemon.runners():
-            self._feed(runner)
-            self._session(runner)
+            row = self._town.ledger.sessions.get(runner.id)
+            seen = self._seen.get(runner)
+            if seen is None or seen[0] is not runner.session or seen[1] is not row or seen[2] != runner.feed.seq:
+                self._seen[runner] = (runner.session, row, runner.feed.seq)
+                self._feed(runner, row)
+                self._session(runner)
             if not self._waits_for_the_disk:
                 self._waiting(runner)
 
     def _processes(self) -> None:
-        """INV-7: one living claude a conversation, and a living claude always holds its session's lock."""
+        """INV-7: one living claude a session, and one a conversation. Only a start can change that for the worse."""
         for session, runs in self._machine.keepers.items():
             living = [keeper for keeper in runs.values() if keeper.claude.alive]
             if len(living) > 1:
@@ -51,9 +61,8 @@ class Inspection:
             if not 0 <= conversation.processes <= 1:
                 self._stage.fail("INV-7", f"{conversation.processes} claudes live on conversation {conversation.name}")
 
-    def _feed(self, runner: SessionRunner) -> None:
+    def _feed(self, runner: SessionRunner, row: SessionRow | None) -> None:
         """INV-2: what clients are shown is stored."""
-        row = self._town.ledger.sessions.get(runner.id)
         shown = (runner.feed.epoch, runner.feed.seq)
         if row is None:
             self._stage.fail("INV-1", f"session {runner.id} is run and not stored")

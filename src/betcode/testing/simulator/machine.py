@@ -34,6 +34,8 @@ class Machine:
         """Sessions in which nothing of their own goes wrong."""
         self.on_failure: Callable[[str], None] = lambda _session: None
         """Called with the session of a claude that ended in the middle of its first turn."""
+        self.spawned = 0
+        """Processes that were ever started."""
         self._ledger = ledger
         self._rng = stage.random("machine")
 
@@ -60,6 +62,7 @@ class Machine:
             generation=generation,
             setting=setting,
         )
+        self.spawned += 1
         runs[run].on_failure = self.on_failure
         return runs[run]
 

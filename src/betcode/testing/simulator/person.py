@@ -41,12 +41,13 @@ class Person:
 
     async def live(self) -> None:
         """Act until all is done, then only watch, until the town closes."""
-        acting = True
+        acting, failures = True, 0
         while not self.town.closing:
             try:
                 talk = await self._connect()
                 while not self.town.closing and not talk.lost:
                     await self._attach_all(talk)
+                    failures = 0
                     if acting and (self.town.stage.plan.calm or not self._actions):
                         acting = False
                         self.town.busy -= 1
@@ -58,7 +59,8 @@ class Person:
                         plan = self.town.stage.plan
                         await asyncio.sleep(IDLE_PATIENT_S if plan.patient and not plan.calm else IDLE_S)
             except (Lost, Refused):
-                await asyncio.sleep(self.rng.uniform(0.05, 0.5))
+                failures += 1
+                await asyncio.sleep(self.rng.uniform(0.05, min(5.0, 0.5 * failures)))
 
     def _interval_s(self) -> float:
         if self.town.stage.plan.patient and self.rng.random() < 0.3:

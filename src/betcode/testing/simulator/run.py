@@ -59,6 +59,7 @@ class Simulation:
 
     def __init__(self, seed: int, *, whole_trace: bool = False) -> None:
         """Everything is there, nothing runs."""
+        self._whole_trace = whole_trace
         self.plan = make_plan(seed)
         self.stage = Stage(self.plan, whole_trace=whole_trace)
         self.stage.loop.on_task = self._on_task
@@ -116,6 +117,7 @@ class Simulation:
         if violation is not None:
             outcome.invariant = violation.invariant
             outcome.message = str(violation)
+        if violation is not None or self._whole_trace:
             outcome.trace = tuple(trace.lines())
         return outcome
 
@@ -158,14 +160,11 @@ class Simulation:
     async def _supervise(self) -> None:
         """Whoever needs the daemon starts it."""
         while not self.town.closing:
-            daemon = self.town.daemon
-            if daemon is None or daemon.stopped or not daemon.incarnation.alive:
-                wait_s = self._rng.choice((0.05, 0.3, 1.0, 60.0)) if not self.plan.calm else 0.3
-                await asyncio.sleep(wait_s)
-                self._start_daemon()
-            await asyncio.sleep(1.0 if self.plan.patient and not self.plan.calm else 0.05)
+            wait_s = self._rng.choice((0.05, 0.3, 1.0, 60.0)) if not self.plan.calm else 0.3
+            await asyncio.sleep(wait_s)
+            await self._start_daemon().gone.wait()
 
-    def _start_daemon(self) -> None:
+    def _start_daemon(self) -> ModelDaemon:
         self._generation += 1
         daemon = ModelDaemon(self.stage, self.machine, self.disk, self.pace, self._marks, generation=self._generation)
         self.town.daemon = daemon
@@ -174,6 +173,7 @@ class Simulation:
             life = self._rng.choice((self._rng.randint(1, 60), self._rng.randint(1, 400), self._rng.randint(1, 3_000)))
             self._kill_step = self.stage.loop.steps + life
         daemon.start()
+        return daemon
 
     def _maybe_kill(self) -> None:
         """After each step: is this the one after which the daemon is killed?"""

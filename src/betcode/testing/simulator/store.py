@@ -110,11 +110,7 @@ class ModelStore:
         before = plan.chance(self._rng, "store", 0.15)
         after = plan.chance(self._rng, "store", 0.15)
         for transaction, done in group:
-            error: BetcodeError | None = None
-            if full or before:
-                error = self._failure("full" if full else "io")
-            else:
-                error = self._apply(transaction)
+            error = self._failure("full" if full else "io") if full or before else self._apply(transaction)
             if error is None and after:
                 error = self._failure("io")
             self._stage.later(self._rng.uniform(0.0, 0.001), self._tell, done, error)
