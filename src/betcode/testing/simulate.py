@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -142,4 +143,5 @@ def run_chunk(seeds: Sequence[int], plant: str = "") -> list[Outcome]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers are ended too
     sys.exit(main())
