@@ -12,7 +12,6 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # The folders that hold Python; some do not exist before something needs them.
 CODE := $(wildcard src tests tools bench)
-SEEDS ?= 100
 WORKERS ?= 2
 
 help:  ## show this text
@@ -40,8 +39,9 @@ bench: $(STAMP)  ## measure, and compare with the limits of this machine
 plant: $(STAMP)  ## prove that tests can fail: plant known bugs in a copy; BUG=name for one
 	$(BIN)/python tools/plant.py $(BUG)
 
-sim: $(STAMP)  ## simulate faults in virtual time: SEEDS=100 for that many runs, SEED=7 to repeat one
-	$(BIN)/python -m betcode.testing.simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+sim: $(STAMP)  ## simulate faults in virtual time: SEEDS=100 for that many runs, SEED=7 to repeat one, PLANT=list
+	$(BIN)/python -m betcode.testing.simulate --workers $(WORKERS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START)) $(if $(PLANT),--plant $(PLANT))
 
 fmt: $(STAMP)  ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only --quiet .

@@ -80,7 +80,7 @@ class KeeperLauncher:
         }
         said = await self._run_keeper(spec)
         if said.get("code") == "lock_held":
-            await asyncio.to_thread(files.kill_leftovers, row.run - 1)
+            await asyncio.to_thread(files.clear_lock, row.run)
             said = await self._run_keeper(spec)
         if not said.get("ok"):
             raise _spawn_failed(f"{said.get('message') or said.get('code') or 'the keeper did not start'}")

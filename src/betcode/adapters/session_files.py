@@ -108,6 +108,26 @@ class SessionFiles:
         finally:
             os.close(fd)
 
+    def started_runs(self, before: int) -> list[int]:
+        """Runs below `before` whose claude was started, newest first."""
+        try:
+            names = os.listdir(self.directory)
+        except FileNotFoundError:
+            return []
+        runs = [int(name[:-4]) for name in names if name.endswith(".run") and name[:-4].isdecimal()]
+        return sorted((run for run in runs if run < before), reverse=True)
+
+    def clear_lock(self, before: int) -> None:
+        """End whatever claude of an earlier run holds the lock.
+
+        It need not be the one before: a keeper may come up after the daemon that asked for it was killed, and after
+        the next daemon has found nobody there and has gone on.
+        """
+        for run in self.started_runs(before)[: limits.RUNS_CLEARED_MAX]:
+            self.kill_leftovers(run)
+            if self.lock_is_free():
+                return
+
     def kill_leftovers(self, run: int) -> list[int]:
         """End a claude whose keeper is gone, with its tools. Only processes that carry this run's mark or pid."""
         facts = self.run_file(run) or {}

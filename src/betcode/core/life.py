@@ -62,6 +62,8 @@ class Session:
     run: int = 0
     offset: int = 0
     checkpoint: int = 0
+    answers: tuple[tuple[str, str, int], ...] = ()
+    """(scope, message id, blocks complete) of the answers that are unfinished at `checkpoint`."""
     process: Process = Process.NONE
     turn: Turn | None = None
     cli_state: str = ""
@@ -134,6 +136,8 @@ def to_row(session: Session) -> SessionRow:
         "closing": session.closing,
         "closed": session.closed,
     }
+    if session.answers:
+        life["answers"] = [list(answer) for answer in session.answers]
     if turn is not None:
         life["turn"] = [turn.message_id, turn.begun, turn.tools, turn.interrupt]
     return SessionRow(
@@ -170,6 +174,7 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         run=row.run,
         offset=row.offset,
         checkpoint=row.checkpoint,
+        answers=tuple((str(a[0]), str(a[1]), int(a[2])) for a in life.get("answers", ())),
         process=Process(life.get("process", Process.NONE)),
         turn=Turn(str(turn[0]), bool(turn[1]), int(turn[2]), str(turn[3])) if turn else None,
         cli_state=str(life.get("cli_state", "")),

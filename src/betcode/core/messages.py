@@ -106,7 +106,8 @@ def _explain(draft: Draft, reason: str) -> None:
 def start_process(draft: Draft) -> None:
     """Begin a new run. Its number is stored before the keeper starts, so that no number is ever used twice."""
     run = draft.session.run + 1
-    draft.set(run=run, offset=0, checkpoint=0, process=Process.STARTING, cli_state="", turn=None, restart_s=None)
+    draft.set(run=run, offset=0, checkpoint=0, answers=(), process=Process.STARTING)
+    draft.set(cli_state="", turn=None, restart_s=None)
     draft.do(StartProcess(run))
 
 

@@ -208,7 +208,7 @@ def on_behind(draft: Draft, news: Behind) -> None:
     lost = (session.seq + 1, mark.seq) if mark.epoch == session.epoch else (1, mark.seq)
     draft.set(epoch=mark.epoch + 1, seq=0)
     if mark.run > session.run:
-        draft.set(run=mark.run, offset=0, checkpoint=0, process=Process.READY, turn=None, cli_state="")
+        draft.set(run=mark.run, offset=0, checkpoint=0, answers=(), process=Process.READY, turn=None, cli_state="")
     cause = "the database lost them (an older copy, or a lost write-ahead log); what the journal holds follows"
     draft.emit(Gap(unit="events", first=lost[0], last=lost[1], cause=cause))
 

@@ -52,6 +52,8 @@ class Committer:
         self._something = asyncio.Event()
         self._done = asyncio.Event()
         self._marked_s = float("-inf")
+        self.committed = False
+        """Whether anything was committed since `forget`: what begins again without it waits longer each time."""
 
     def add(self, decision: Decision) -> None:
         """Keep a decision for the next `flush`."""
@@ -77,6 +79,7 @@ class Committer:
     def forget(self) -> None:
         """Drop what is not committed: the session begins again."""
         self._pending = _Pending()
+        self.committed = False
         self._something.clear()
         self._feed.settled = True
         self._done.set()
@@ -97,6 +100,7 @@ class Committer:
                         permissions=tuple(r for r in batch.rows if isinstance(r, Permission)),
                     )
                 )
+                self.committed = True
             self._feed.publish(tuple(batch.events))
             self._feed.settled = not (self._pending.events or self._pending.rows)
             self._feed.wake()

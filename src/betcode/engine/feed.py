@@ -56,6 +56,18 @@ class Feed:
         ):
             self._window_bytes -= len(self._window.popleft().body)
 
+    def go_on_from(self, epoch: int, seq: int) -> None:
+        """The session is stored up to here. Events that were never published are then read from the store.
+
+        A commit that was reported as failed may have taken effect: without this the next event would stand in the
+        window where a missing one belongs.
+        """
+        if (epoch, seq) != (self.epoch, self.seq):
+            self.epoch, self.seq = epoch, seq
+            self._window.clear()
+            self._window_bytes = 0
+            self.wake()
+
     def wake(self) -> None:
         """Tell the subscribers that there may be something new."""
         for listener in self.listeners:
@@ -108,7 +120,9 @@ class Subscription:
         if self.seq < feed.seq:
             found = feed.recent(self.seq)
             if found is None:
-                found = await store.events(feed.session, self.epoch, self.seq, limits.FRAME_EVENTS_MAX)
+                # Not beyond what is published: whoever has seen more than the feed would seem to prove a loss.
+                most = min(limits.FRAME_EVENTS_MAX, feed.seq - self.seq)
+                found = await store.events(feed.session, self.epoch, self.seq, most)
             rows = found
             if rows:
                 self.seq = rows[-1].seq

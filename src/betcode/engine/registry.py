@@ -43,6 +43,9 @@ class Registry:
         self._rows: dict[SessionId, SessionRow] = {}
         self._runners: dict[SessionId, SessionRunner] = {}
         self._tasks = Tasks(self._runner_failed)
+        self._creating = asyncio.Lock()
+        self._unsure: dict[ClaudeSessionId, SessionRow] = {}
+        """Creations under way, and those whose commit failed or whose client left: they may be stored all the same."""
         self.listeners: set[Callable[[SessionId], None]] = set()
         self.stopping = False
 
@@ -189,24 +192,27 @@ class Registry:
     async def create(self, directory: str, name: str, options: Options, key: str) -> SessionId:
         """Make a session. The same `key` (a UUID, may be empty) again finds the one it made before."""
         claude_id = ClaudeSessionId(key or self._new_uuid())
-        for row in self._rows.values():
-            if row.claude_session_id == claude_id:
-                return row.id
-        session = Session(
-            id=self._new_id(),
-            claude_session_id=claude_id,
-            directory=directory,
-            name=name,
-            created_at=iso(self.world.clock.now().unix_s),
-            options=options,
-        )
-        row = to_row(session)
-        self._rows[row.id] = row
-        try:
-            await self.world.store.commit(Transaction(session=row, creates=True))
-        except BetcodeError:
-            del self._rows[row.id]
-            raise
+        async with self._creating:  # nobody is told of a session before it is stored
+            for row in self._rows.values():
+                if row.claude_session_id == claude_id:
+                    return row.id
+            tried = self._unsure.get(claude_id)
+            session = Session(
+                id=self._new_id(),
+                claude_session_id=claude_id,
+                directory=directory,
+                name=name,
+                created_at=iso(self.world.clock.now().unix_s),
+                options=options,
+            )
+            row = tried or to_row(session)
+            self._unsure[claude_id] = row
+            while len(self._unsure) > limits.CREATIONS_UNSURE_MAX:
+                del self._unsure[next(iter(self._unsure))]
+            if tried is None or await self.world.store.session(row.id) is None:
+                await self.world.store.commit(Transaction(session=row, creates=True))
+            self._unsure.pop(claude_id, None)
+            self._rows[row.id] = row
         self.world.log.info("session created", session_id=row.id, directory=directory)
         self._run(row)
         self._changed(row.id)

@@ -139,12 +139,11 @@ class SessionRunner:
                 self._failed = asyncio.get_running_loop().create_future()
                 try:
                     await self._load()
-                    failures = 0
                     self._tasks.start(f"loop {self.id}", self._loop())
                     self._tasks.start(f"commit {self.id}", self._committer.run())
                     await self._failed
                 except BetcodeError as error:
-                    failures += 1
+                    failures = 1 if self._committer.committed else failures + 1
                     await self._let_go(error)
                     self.log.error("the session begins again", error_type=error.code, detail=str(error))
                     wait = delay_s(
@@ -168,12 +167,13 @@ class SessionRunner:
         permissions = await world.store.open_permissions(self.id)
         self.session = from_rows(row, tuple(messages), tuple(permissions))
         self._committer.forget()
+        self.feed.go_on_from(row.epoch, row.seq)
         mark = await asyncio.to_thread(world.marks.read, self.id)
         if mark is not None and (mark.epoch, mark.seq) > (row.epoch, row.seq):
             self.log.error("the database is behind the session's mark", stored=[row.epoch, row.seq], mark=repr(mark))
             self._step(Behind(mark))
             row = to_row(self.session)
-        transcript = Transcript()
+        transcript = Transcript(answers={scope: (name, done) for scope, name, done in self.session.answers})
         if self.session.process is not Process.NONE:
             before = Ingest(row.checkpoint, world.line_bytes_max, transcript, self.log, world.meter)
             before.read(row.checkpoint, await world.launcher.read_back(row))
@@ -269,8 +269,10 @@ class SessionRunner:
         for fact, shown in self._ingest.read(output.offset, output.data):
             self._step(Saw(fact, shown))
         position = self._ingest.position
-        checkpoint = position if self.feed.transcript.clean else self.session.checkpoint
-        self.session = replace(self.session, offset=position, checkpoint=checkpoint)
+        self.session = replace(self.session, offset=position)
+        if self.feed.transcript.clean:
+            answers = tuple((scope, name, done) for scope, (name, done) in self.feed.transcript.answers.items())
+            self.session = replace(self.session, checkpoint=position, answers=answers)
         self.feed.position = (self.session.run, position)
         self.feed.wake()
 

@@ -74,6 +74,8 @@ CLOSE_WAIT_S: Final = 2.0
 """How long a stopping server waits for its clients to take the goodbye."""
 MESSAGES_WAITING_MAX: Final = 100
 """Messages of one session that wait for their turn."""
+CREATIONS_UNSURE_MAX: Final = 1_000
+"""Sessions whose creation was reported as failed and may have been stored: the same key finds them again."""
 MESSAGE_KEY_DAYS: Final = 30
 """How long an idempotency key is remembered at least."""
 
@@ -96,6 +98,8 @@ CRASH_WINDOW_S: Final = 60.0
 """See `CRASHES_MAX`."""
 VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
+RUNS_CLEARED_MAX: Final = 20
+"""Earlier runs among which the holder of a session's lock is looked for; nearly always it is the newest."""
 KEEPER_START_WAIT_S: Final = 30.0
 """From starting a keeper to its report."""
 KEEPER_CONNECT_WAIT_S: Final = 5.0

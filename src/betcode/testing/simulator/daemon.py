@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ from betcode.core.instant import Instant
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
+from betcode.engine.session import SessionRunner
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -115,8 +117,8 @@ class ModelDaemon:
         self.stage = stage
         self.incarnation = Incarnation(generation)
         self.serving = False
-        self.stopped = False
-        """It ended by itself: asked to, or because it could not start."""
+        self.gone = asyncio.Event()
+        """The process has ended: killed, asked to, or because it could not start."""
         self._rng = Random(f"daemon {generation} {stage.plan.seed}")
         self._pace = pace
         self._store = ModelStore(disk, self.incarnation, stage, pace, self._rng)
@@ -158,10 +160,14 @@ class ModelDaemon:
         except BetcodeError as error:
             self.stage.note(f"the daemon cannot start: {error}")
             await self._registry.close()
-            self.stopped = True
+            self._exit()
             return
         self.serving = True
         self.stage.note(f"daemon {self.incarnation.generation} serves")
+
+    def runners(self) -> Iterable[SessionRunner]:
+        """The sessions that run in it."""
+        return self._registry._runners.values()
 
     def connect(self, client: str) -> ModelChannel:
         """A client connects."""
@@ -187,6 +193,7 @@ class ModelDaemon:
             return
         self.stage.note(f"daemon {self.incarnation.generation} is killed")
         self.serving = False
+        self.gone.set()
         self._store.killed()
         channels = list(self._channels)
         self.incarnation.die()
@@ -214,5 +221,13 @@ class ModelDaemon:
         except BetcodeError as error:
             self.stage.note(f"the stop ends with {error}")
         await self._registry.close()
-        self.stopped = True
         self.stage.note(f"daemon {self.incarnation.generation} has stopped")
+        self._exit()
+
+    def _exit(self) -> None:
+        """The process ends: the kernel closes its connections, and sends what was written to them."""
+        self.gone.set()
+        channels = list(self._channels)
+        self.incarnation.die()
+        for channel in channels:
+            channel.cut(keep=True)

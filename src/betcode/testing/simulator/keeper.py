@@ -32,8 +32,8 @@ from betcode.testing.simulator.truth import Truth
 
 BAD_REASONS = frozenset({"conflict", "bad_line", "bad_id", "too_large", "ids_full"})
 """Refusals that only a defect of the daemon can cause here."""
-PATIENT_BEAT_S = 1_800.0
-"""Between beats where people take days."""
+PATIENT_BEAT_S = 15.0
+"""Between beats where people take hours: just often enough not to be missed."""
 
 
 class ModelKeeper:
@@ -48,7 +48,6 @@ class ModelKeeper:
         run: int,
         generation: int,
         setting: Setting,
-        book: Callable[[], StdinBook] = StdinBook,
     ) -> None:
         """Starts claude. The caller has made sure that the lock was free."""
         self.session = session
@@ -65,18 +64,21 @@ class ModelKeeper:
         """Ids in the `.in` record."""
         self.exit: dict[str, object] | None = None
         self.planned_end = False
+        self.on_failure: Callable[[str], None] = lambda _session: None
+        """Called when claude ended by itself in the middle of its first turn."""
         self.keeper_pid = 10_000 + run
         self.claude_pid = 20_000 + run
         self._generation = generation
         self._gentle = setting.gentle
-        self._book = book()
+        self._book = StdinBook()
         self._lines: dict[str, bytes] = {}
         self._pipe: list[bytes] = []
         self._reading = False
         self._sockets: dict[ModelSocket, FrameReader] = {}
         self._attached: ModelSocket | None = None
         self._askers: dict[int, ModelSocket] = {}
-        self._frozen_until_s = 0.0
+        self.frozen_until_s = 0.0
+        """Until then it is stopped (SIGSTOP): nothing arrives at it."""
         self._operations_left = self._draw_operations()
         self.record = truth.run(session, run)
         self.record.seen_end = self._seen_end
@@ -91,6 +93,12 @@ class ModelKeeper:
 
     def _seen_end(self) -> int:
         return max(len(self.journal), self.lost_below)
+
+    def half_line(self) -> bytes:
+        """What stands behind the last newline of the journal, if the daemon can come to read it."""
+        if self.lost_below > len(self.journal):
+            return b""
+        return bytes(self.journal[self.journal.rfind(b"\n") + 1 :]).strip()
 
     @property
     def holds_lock(self) -> bool:
@@ -168,6 +176,8 @@ class ModelKeeper:
 
     def claude_ended(self, code: int | None, signal: int | None, stderr: tuple[str, ...]) -> None:
         """The process is gone: its pipe is read to the end, the report written, the daemon told."""
+        if self.record.is_fruitless and not self.planned_end:
+            self.on_failure(self.session)
         if not self.alive:
             self.record.over = True
             return
@@ -241,7 +251,7 @@ class ModelKeeper:
     def accept(self, socket: ModelSocket) -> None:
         """A daemon connected."""
         socket.number = len(self._askers) + 1
-        socket.frozen_until_s = lambda: self._frozen_until_s
+        socket.frozen_until_s = lambda: self.frozen_until_s
         self._askers[socket.number] = socket
         self._sockets[socket] = FrameReader()
         hello: dict[str, object] = {
@@ -256,7 +266,7 @@ class ModelKeeper:
         }
         socket.send(protocol.json_frame(Kind.HELLO, hello))
         if not self._gentle and self.stage.plan.chance(self.rng, "keeper", 0.1):
-            self._frozen_until_s = self.stage.now_s + self.rng.uniform(0.1, 60.0)
+            self.frozen_until_s = self.stage.now_s + self.rng.uniform(0.1, 60.0)
 
     def received(self, socket: ModelSocket, data: bytes) -> None:
         """Bytes from a daemon."""

@@ -42,12 +42,15 @@ class ModelLauncher:
                 self._machine.truth.doomed.add(row.id)
             stage.note(f"claude of {row.id} cannot be started, lasting={lasting}")
             code = "claude.not_found" if lasting else "agent.spawn_failed"
+            if not lasting:
+                self._pace.failed(row.id)
             raise BetcodeError(code, "cannot be started", hint="Nothing to do: this is a simulation.")
         conversation = self._machine.conversation(row.claude_session_id)
         resume = conversation.can_be_resumed(stage.now_s)
         if await self._spawn(row, resume) is None:
-            self._files(row).kill_leftovers(row.run - 1)
+            self._files(row).clear_lock(row.run)
             if await self._spawn(row, resume) is None:
+                self._pace.failed(row.id)
                 raise BetcodeError("agent.spawn_failed", "the session's lock is held", hint="It is tried again.")
         link = KeeperLink(self._files(row), row.run, generation=self._incarnation.generation, offset=0)
         link.keeper_pid, link.claude_pid = 10_000 + row.run, 20_000 + row.run

@@ -24,6 +24,7 @@ class Ledger:
     def took_effect(self, transaction: Transaction) -> None:
         """Check a transaction against what was stored before, and keep it."""
         row = transaction.session
+        self._follows(transaction)
         self.sessions[row.id] = row
         events = self.events.setdefault(row.id, {})
         for event in transaction.events:
@@ -32,6 +33,21 @@ class Ledger:
             self._message(message)
         for permission in transaction.permissions:
             self._permission(permission)
+
+    def _follows(self, transaction: Transaction) -> None:
+        """Its events go on where the stored ones end, and it touches one session only."""
+        row, check = transaction.session, self._stage.check
+        old = self.sessions.get(row.id)
+        last = 0 if old is None or old.epoch != row.epoch else old.seq
+        numbers = [(event.epoch, event.seq) for event in transaction.events]
+        wanted = [(row.epoch, seq) for seq in range(last + 1, row.seq + 1)]
+        check(numbers == wanted, "INV-2", f"{row.id} is stored up to {last}, then come {numbers} and the end {row.seq}")
+        backwards = old is not None and (old.epoch, old.run, old.offset) > (row.epoch, row.run, row.offset)
+        check(not backwards, "INV-2", f"the position of {row.id} goes back from {old} to {row}")
+        others = {e.session for e in transaction.events} | {m.session for m in transaction.messages}
+        others |= {p.session for p in transaction.permissions}
+        others.discard(row.id)
+        check(not others, "INV-4", f"a transaction of {row.id} changes {others}")
 
     def _message(self, new: Message) -> None:
         old = self.messages.get(new.id)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from betcode.adapters.session_files import SessionFiles
-from betcode.keeper.decide import StdinBook
 from betcode.keeper.journal import JournalGap
 from betcode.testing.simulator.claude import Fate, Setting
 from betcode.testing.simulator.conversation import ModelConversation
@@ -33,8 +32,10 @@ class Machine:
         self.conversations: dict[str, ModelConversation] = {}
         self.gentle: set[str] = set()
         """Sessions in which nothing of their own goes wrong."""
-        self.book: Callable[[], StdinBook] = StdinBook
-        """Makes the keepers' books; a planted bug puts another one here."""
+        self.on_failure: Callable[[str], None] = lambda _session: None
+        """Called with the session of a claude that ended in the middle of its first turn."""
+        self.spawned = 0
+        """Processes that were ever started."""
         self._ledger = ledger
         self._rng = stage.random("machine")
 
@@ -60,8 +61,9 @@ class Machine:
             run=run,
             generation=generation,
             setting=setting,
-            book=self.book,
         )
+        self.spawned += 1
+        runs[run].on_failure = self.on_failure
         return runs[run]
 
     def _fate(self, gentle: bool) -> Fate:
@@ -143,6 +145,10 @@ class ModelFiles(SessionFiles):
     def lock_is_free(self) -> bool:
         """Whether neither a keeper nor a claude of this session lives."""
         return self._machine.holder(self._session) is None
+
+    def started_runs(self, before: int) -> list[int]:
+        """Runs that came up, newest first."""
+        return sorted((run for run in self._machine.keepers.get(self._session, {}) if run < before), reverse=True)
 
     def kill_leftovers(self, run: int) -> list[int]:
         """End the claude of this run whose keeper is gone."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from betcode.model import limits
 from betcode.model.rows import SessionRow
 from betcode.testing.simulator.stage import Stage
-from betcode.testing.simulator.truth import Truth
 
 ROUNDING_S = 1e-6
 
@@ -22,10 +21,9 @@ def least_delay_s(attempt: int) -> float:
 class Pace:
     """Watches the starts and the reloads of all sessions."""
 
-    def __init__(self, stage: Stage, truth: Truth) -> None:
+    def __init__(self, stage: Stage) -> None:
         """Nothing has happened."""
         self._stage = stage
-        self._truth = truth
         self._failed_s: dict[str, list[float]] = {}
         """Session -> when its processes ended without having finished anything, since the last excuse."""
         self._loaded_s: dict[str, list[float]] = {}
@@ -46,7 +44,7 @@ class Pace:
     # --- claude -------------------------------------------------------------------------------------------------
 
     def failed(self, session: str) -> None:
-        """A process ended, or could not be started, without having finished a message."""
+        """A process ended in the middle of its first turn, or could not be started."""
         self._failed_s.setdefault(session, []).append(self._stage.now_s)
 
     def started(self, row: SessionRow) -> None:

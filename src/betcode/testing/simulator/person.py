@@ -15,8 +15,11 @@ from betcode.testing.simulator.viewer import Viewer
 
 TRIES_MAX = 30
 """Attempts at one message."""
-PATIENT_S = (0.5, 5.0, 3_600.0, 86_400.0, 3 * 86_400.0)
-"""How long people wait between actions where they take days."""
+PATIENT_S = (0.5, 5.0, 600.0, 3_600.0)
+"""How long people wait between actions where they take hours."""
+IDLE_S = 1.0
+"""Whoever only watches looks this often whether something is to be done; slower where people take hours."""
+IDLE_PATIENT_S = 30.0
 FINAL_REFUSALS = frozenset({"session.closed", "message.key_conflict", "request.invalid"})
 """Trying again cannot help."""
 
@@ -38,12 +41,13 @@ class Person:
 
     async def live(self) -> None:
         """Act until all is done, then only watch, until the town closes."""
-        acting = True
+        acting, failures = True, 0
         while not self.town.closing:
             try:
                 talk = await self._connect()
                 while not self.town.closing and not talk.lost:
                     await self._attach_all(talk)
+                    failures = 0
                     if acting and (self.town.stage.plan.calm or not self._actions):
                         acting = False
                         self.town.busy -= 1
@@ -52,9 +56,11 @@ class Person:
                         await self._act(talk)
                         await asyncio.sleep(self._interval_s())
                     else:
-                        await asyncio.sleep(1.0)
+                        plan = self.town.stage.plan
+                        await asyncio.sleep(IDLE_PATIENT_S if plan.patient and not plan.calm else IDLE_S)
             except (Lost, Refused):
-                await asyncio.sleep(self.rng.uniform(0.05, 0.5))
+                failures += 1
+                await asyncio.sleep(self.rng.uniform(0.05, min(5.0, 0.5 * failures)))
 
     def _interval_s(self) -> float:
         if self.town.stage.plan.patient and self.rng.random() < 0.3:
@@ -143,6 +149,8 @@ class Person:
         if self.town.stage.plan.chance(self.rng, "person", 0.1):
             text += " otherwise"  # the same key with another text: one of the two is refused
         request = frames.Send(session=session, key=errand.key, text=text, steer=errand.steer)
+        if not self.town.ledger.open_messages(session):
+            self.town.pace.excuse(session)  # nothing waits: a new message may start claude at once
         try:
             body = await talk.request(request)
         except Refused as refused:

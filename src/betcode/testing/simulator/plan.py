@@ -24,7 +24,7 @@ class Plan:
     """Sessions (by number) in which nothing of their own goes wrong: their messages must all be completed."""
     slow_store: bool = False
     patient: bool = False
-    """People take hours and days; the keepers' beats are rarer, or a week would be a hundred thousand of them."""
+    """People take hours; everybody looks less often whether something is to be done, or it would take too long."""
     clock_jumps: bool = False
     power_cuts: int = 0
     line_bytes_max: int = 10 * 1024 * 1024

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from betcode.core.life import IN_CLAUDE
+from betcode.core.life import BUSY, IN_CLAUDE
 from betcode.model.rows import Message
 from betcode.model.states import FINAL_MESSAGE_STATES, MessageState
 from betcode.testing.simulator.person import Person
@@ -15,6 +15,8 @@ from betcode.testing.simulator.town import Town
 from betcode.testing.simulator.truth import RunTruth
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+THAW_S = 10.0
+"""After that long a keeper that was stopped has sent everything, over the slowest link."""
 
 
 class Reckoning:
@@ -29,8 +31,14 @@ class Reckoning:
     # --- rest ---------------------------------------------------------------------------------------------------
 
     def restless(self) -> str:
-        """The first message that has no outcome and does not wait for a person; empty when there is none."""
+        """The first thing that still moves or should: a message that waits for no person, a claude at work."""
         ledger = self._town.ledger
+        for session, runs in self._town.machine.keepers.items():
+            if any(k.alive and k.frozen_until_s + THAW_S > self._town.stage.now_s for k in runs.values()):
+                return f"the keeper of {session} is stopped"
+        for row in ledger.sessions.values():
+            if row.life["cli_state"] in BUSY and not ledger.pending(row.id):
+                return f"claude of {row.id} is {row.life['cli_state']}"
         for message in ledger.messages.values():
             if message.state not in FINAL_MESSAGE_STATES and not self._is_held(message):
                 life = ledger.sessions[message.session].life
@@ -122,10 +130,26 @@ class Reckoning:
             case MessageState.CANCELLED:
                 self._check(meddled and bool(message.reason), "INV-1", name)
             case MessageState.UNKNOWN:
-                used = any(run.is_seen(end) for run in runs for end, _ in run.tool_lines)
-                self._check(used and bool(message.reason), "INV-1", name)
+                doubt = any(self._is_doubtful(run) for run in runs if run.run == message.run)
+                self._check(doubt and bool(message.reason), "INV-1", name)
             case _:
                 self._check(False, "INV-1", name)
+
+    def _is_doubtful(self, run: RunTruth) -> bool:
+        """Whether this process called a tool, or printed something that cannot be read and could have been a call."""
+        keeper = self._town.machine.keepers[run.session][run.run]
+        called = any(run.is_seen(end) for end, _ in run.tool_lines)
+        unreadable = any(line.kind == "error" and run.is_seen(line.end) for line in run.printed)
+        return called or unreadable or keeper.lost_below > len(keeper.journal) or _is_cut(keeper.half_line())
+
+    def _printed(self, run: RunTruth) -> list[tuple[str, str, str]]:
+        """What must have become an event, in the words of `_fact`; a line cut by the end of its process is an error."""
+        seen = [line for line in run.printed if run.is_seen(line.end)]
+        facts = [(line.kind, line.key, line.text) for line in seen]
+        keeper = self._town.machine.keepers[run.session][run.run]
+        if _is_cut(keeper.half_line()) and not (seen and seen[-1].end > len(keeper.journal)):
+            facts.append(("error", "", ""))
+        return facts
 
     def _was_taken(self, message: Message) -> bool:
         """Whether claude had begun to answer it in an earlier process: then it reports it as completed."""
@@ -136,12 +160,7 @@ class Reckoning:
         """Everything that reached the journal became an event, once, in order, with claude's own words."""
         events = [_decode(event.body) for _, event in sorted(self._town.ledger.events.get(session, {}).items())]
         shown = [fact for event in events if (fact := _fact(event)) is not None]
-        printed = [
-            (line.kind, line.key, line.text)
-            for run in self._runs(session)
-            for line in run.printed
-            if run.is_seen(line.end)
-        ]
+        printed = [fact for run in self._runs(session) for fact in self._printed(run)]
         if shown != printed:
             pairs = zip([*shown, None], [*printed, None], strict=False)
             first = next((pair for pair in pairs if pair[0] != pair[1]), None)
@@ -155,6 +174,14 @@ class Reckoning:
                     name = _decode(event.body)["permission_id"]
                     times[name] = times.get(name, 0) + 1
         return times
+
+
+def _is_cut(line: bytes) -> bool:
+    """Whether this is a part of a line; one that lacks nothing but its newline is whole."""
+    try:
+        return bool(line) and not _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
 
 
 def _fact(event: dict[str, Any]) -> tuple[str, str, str] | None:

@@ -10,6 +10,7 @@ from typing import Any
 from betcode.model.rows import Mark
 from betcode.testing.simulator.daemon import ModelDaemon
 from betcode.testing.simulator.incarnation import adopt_task
+from betcode.testing.simulator.inspection import Inspection
 from betcode.testing.simulator.ledger import Ledger
 from betcode.testing.simulator.machine import Machine
 from betcode.testing.simulator.pace import Pace
@@ -22,10 +23,14 @@ from betcode.testing.simulator.town import Town
 from betcode.testing.simulator.truth import Truth
 from betcode.testing.virtual_time import Stuck
 
-TROUBLE_S_MAX = 40 * 86_400.0
+TROUBLE_S_MAX = 6 * 3_600.0
 """Virtual time after which the faults end even if somebody still has something to do."""
+STEPS_MAX = 1_000_000
+"""Many times what the longest run needs: beyond it something goes round in circles."""
 REST_S_MAX = 900.0
 """Everything must come to rest this long after the last fault: restarts wait 30 s, a dumb claude is given 120 s."""
+SETTLE_S = 10.0
+"""What was on its way when the faults ended has arrived after this, over the slowest link."""
 CATCH_UP_S_MAX = 60.0
 """Every client must show everything this long after everything is at rest."""
 CLEAN_UP_S_MAX = 10.0
@@ -54,6 +59,7 @@ class Simulation:
 
     def __init__(self, seed: int, *, whole_trace: bool = False) -> None:
         """Everything is there, nothing runs."""
+        self._whole_trace = whole_trace
         self.plan = make_plan(seed)
         self.stage = Stage(self.plan, whole_trace=whole_trace)
         self.stage.loop.on_task = self._on_task
@@ -61,7 +67,8 @@ class Simulation:
         self.ledger = Ledger(self.stage)
         self.truth = Truth(self.stage, self.ledger)
         self.machine = Machine(self.stage, self.truth, self.ledger)
-        self.pace = Pace(self.stage, self.truth)
+        self.pace = Pace(self.stage)
+        self.machine.on_failure = self.pace.failed
         self.disk = ModelDisk(self.stage, self.ledger)
         self.town = Town(self.stage, self.truth, self.ledger, self.machine, self.pace, self.stage.random("town"))
         self.people = [Person(self.town, f"person {n}") for n in range(self.plan.people)]
@@ -71,7 +78,7 @@ class Simulation:
         self._generation = 0
         self._kill_step = 0
         self.stage.loop.unix_connect = self.machine.connect
-        self.stage.watchers.append(self._maybe_kill)
+        self.stage.watchers += [Inspection(self.town, self.machine).after_step, self._maybe_kill]
 
     def run(self) -> Outcome:
         """Run to the end or to the first violation."""
@@ -110,6 +117,7 @@ class Simulation:
         if violation is not None:
             outcome.invariant = violation.invariant
             outcome.message = str(violation)
+        if violation is not None or self._whole_trace:
             outcome.trace = tuple(trace.lines())
         return outcome
 
@@ -125,9 +133,12 @@ class Simulation:
         await self._until(lambda: "people act" if self.town.busy else "", TROUBLE_S_MAX, "")
         self.plan.calm = True
         self.stage.note("calm: the faults are over")
+        await asyncio.sleep(SETTLE_S)
         await self._until(self.reckoning.restless, REST_S_MAX, "liveness")
         caretaker = Caretaker(self.town, "caretaker")
         await self._until(self.reckoning.unfinished, REST_S_MAX, "liveness", caretaker)
+        await asyncio.sleep(SETTLE_S)
+        await self._until(self.reckoning.restless, REST_S_MAX, "liveness")
         await self._until(lambda: self.reckoning.behind(self.people), CATCH_UP_S_MAX, "INV-2")
         self.reckoning.compare()
         self.town.closing = True
@@ -144,19 +155,16 @@ class Simulation:
                 return
             if caretaker is not None:
                 await caretaker.tend()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(30.0 if self.plan.patient and not self.plan.calm else 1.0)
 
     async def _supervise(self) -> None:
         """Whoever needs the daemon starts it."""
         while not self.town.closing:
-            daemon = self.town.daemon
-            if daemon is None or daemon.stopped or not daemon.incarnation.alive:
-                wait_s = self._rng.choice((0.05, 0.3, 1.0, 60.0)) if not self.plan.calm else 0.3
-                await asyncio.sleep(wait_s)
-                self._start_daemon()
-            await asyncio.sleep(0.05)
+            wait_s = self._rng.choice((0.05, 0.3, 1.0, 60.0)) if not self.plan.calm else 0.3
+            await asyncio.sleep(wait_s)
+            await self._start_daemon().gone.wait()
 
-    def _start_daemon(self) -> None:
+    def _start_daemon(self) -> ModelDaemon:
         self._generation += 1
         daemon = ModelDaemon(self.stage, self.machine, self.disk, self.pace, self._marks, generation=self._generation)
         self.town.daemon = daemon
@@ -165,9 +173,12 @@ class Simulation:
             life = self._rng.choice((self._rng.randint(1, 60), self._rng.randint(1, 400), self._rng.randint(1, 3_000)))
             self._kill_step = self.stage.loop.steps + life
         daemon.start()
+        return daemon
 
     def _maybe_kill(self) -> None:
         """After each step: is this the one after which the daemon is killed?"""
+        if self.stage.loop.steps > STEPS_MAX:
+            self.stage.fail("liveness", f"no end after {STEPS_MAX} steps")
         if self._kill_step and self.stage.loop.steps >= self._kill_step:
             self._kill_step = 0
             if self.town.daemon is not None and not self.plan.calm:

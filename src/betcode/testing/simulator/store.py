@@ -59,9 +59,6 @@ class ModelDisk:
         rows += "".join(f" {p.id[-6:]}={p.state}/{p.delivery}" for p in transaction.permissions)
         self._stage.note(f"stored {transaction.session.id} {transaction.session.seq}:{events}{rows}")
 
-    def spoil(self, transaction: Transaction) -> None:
-        """What a failing commit leaves behind: nothing. A planted bug leaves something."""
-
 
 class ModelStore:
     """One daemon's access (`engine.ports.Store`)."""
@@ -113,12 +110,7 @@ class ModelStore:
         before = plan.chance(self._rng, "store", 0.15)
         after = plan.chance(self._rng, "store", 0.15)
         for transaction, done in group:
-            error: BetcodeError | None = None
-            if full or before:
-                self._disk.spoil(transaction)
-                error = self._failure("full" if full else "io")
-            else:
-                error = self._apply(transaction)
+            error = self._failure("full" if full else "io") if full or before else self._apply(transaction)
             if error is None and after:
                 error = self._failure("io")
             self._stage.later(self._rng.uniform(0.0, 0.001), self._tell, done, error)
@@ -160,8 +152,10 @@ class ModelStore:
         return await self._read(statements.sessions)
 
     async def session(self, session: SessionId) -> SessionRow | None:
-        """One session. The engine asks only when a session begins or begins again."""
-        self._pace.loaded(session)
+        """One session. Its own loop asks when it begins or begins again."""
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == f"session {session}":
+            self._pace.loaded(session)
         return await self._read(lambda c: statements.session(c, session))
 
     async def open_messages(self, session: SessionId) -> list[Message]:

@@ -45,6 +45,8 @@ class RunTruth:
     seen_end: Callable[[], int] = lambda: 0
     """How many bytes of its output are or were in the journal."""
     over: bool = False
+    was_given: bool = False
+    """Whether it has read a message."""
     bytes_printed: int = 0
     printed: list[Printed] = field(default_factory=list)
     outcomes: list[TurnOutcome] = field(default_factory=list)
@@ -52,6 +54,11 @@ class RunTruth:
     """(end, messages of the turn) of each tool call that was printed."""
     read: Counter[str] = field(default_factory=Counter)
     """What came in on stdin: message or request id -> how often."""
+
+    @property
+    def is_fruitless(self) -> bool:
+        """Whether it has read a message and finished none."""
+        return self.was_given and not self.outcomes
 
     def is_seen(self, end: int) -> bool:
         """Whether the line that ends there reached the journal; the last newline of a dead process may be missing."""
@@ -117,6 +124,7 @@ class Truth:
         """A user line arrived at claude."""
         check = self._stage.check
         run.read[uuid] += 1
+        run.was_given = True
         check(run.read[uuid] == 1, "INV-1", f"message {uuid} was written twice to run {run.run} of {run.session}")
         stored = self._ledger.messages.get(uuid)
         if stored is None:

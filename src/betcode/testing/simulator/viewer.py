@@ -34,6 +34,9 @@ class Viewer:
     """The number that must come next on this connection; 0 when stale frames may still be on their way."""
     holes: int = 0
 
+    told: tuple[int, int] = (1, 0)
+    """The last event that the view gave out, over all connections."""
+
     def attached(self, *, fresh: bool) -> None:
         """A request to attach is sent; `fresh`: for the first time on this connection."""
         self.view.attached()
@@ -73,6 +76,11 @@ class Viewer:
     def _on_event(self, news: Durable) -> None:
         event = news.event
         kind = event["kind"]
+        epoch, seq = self.told
+        place = (event["epoch"], event["seq"])
+        once = f"{self.name} is shown event {place} of {self.session} after {self.told}"
+        self.stage.check(place == (epoch, seq + 1), "INV-2", once)
+        self.told = place
         if kind == "permission_asked":
             self.asked[event["permission_id"]] = event
         elif kind == "permission_settled":

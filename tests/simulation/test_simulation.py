@@ -1,0 +1,83 @@
+"""The simulator finds nothing in the product, finds every planted bug, and replays each run exactly."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from betcode.testing.simulate import PLANT_SEEDS, main, run_chunk
+from betcode.testing.simulator.planted import PLANTS, planted
+from betcode.testing.simulator.run import run_seed
+
+CHUNK = 100
+CHUNKS = 24
+"""In all 2,400 seeds: most of a minute of two cores."""
+FAULTLESS_SEED = 0
+
+
+@pytest.mark.req("INV-1", "INV-2", "INV-4", "INV-5", "INV-7")
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_mixture_of_faults_breaks_an_invariant(chunk: int) -> None:
+    seeds = range(chunk * CHUNK, (chunk + 1) * CHUNK)
+    broken = [f"make sim SEED={o.seed}  # {o.message}" for o in run_chunk(seeds) if o.failed]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.req("INV-1", "INV-2", "INV-4", "INV-5", "INV-7")
+@pytest.mark.parametrize("name", PLANTS)
+def test_each_planted_bug_is_found_and_named_after_the_invariant_it_breaks(name: str) -> None:
+    for seed in range(PLANT_SEEDS):
+        (outcome,) = run_chunk([seed], name)
+        if outcome.invariant == PLANTS[name].breaks:
+            return
+    pytest.fail(f"{name} was not found in {PLANT_SEEDS} seeds")
+
+
+def test_a_planted_bug_is_gone_when_its_run_is_over() -> None:
+    name = "shown-before-stored"
+    with planted(name):
+        assert run_seed(FAULTLESS_SEED).failed
+    assert not run_seed(FAULTLESS_SEED).failed
+
+
+def _replay(hash_seed: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", "betcode.testing.simulate", *arguments]
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert not done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--seed", "3"), ("--seed", "42"), ("--seed", "3", "--plant", "cursor-ignored")])
+def test_a_seed_gives_the_same_trace_in_every_process(arguments: tuple[str, ...]) -> None:
+    first, *others = (_replay(hash_seed, *arguments) for hash_seed in ("0", "1", "4711"))
+    assert first.count("\n") > 20
+    assert others == [first, first]
+
+
+def test_a_seed_does_not_depend_on_the_seeds_before_it() -> None:
+    alone = [run_seed(seed).checksum for seed in (9, 8, 7)]
+    assert [outcome.checksum for outcome in run_chunk(range(7, 10))] == alone[::-1]
+
+
+def test_a_run_that_breaks_an_invariant_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "5", "--workers", "1", "--plant", "shown-before-stored"]) == 0  # found, as it should be
+    said = capsys.readouterr().out
+    assert "seed 0 INV-2:" in said
+    assert "make sim SEED=0 PLANT=shown-before-stored" in said
+    assert main(["--seed", "0", "--plant", "shown-before-stored"]) == 1
+    assert "VIOLATION INV-2" in capsys.readouterr().out
+
+
+def test_seeds_run_in_several_processes_and_are_reported_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "45", "--workers", "2"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("45 seeds in ")
+
+
+def test_an_unknown_planted_bug_is_refused_and_the_known_ones_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--plant", "nonsense"]) == 2
+    assert "make sim PLANT=list" in capsys.readouterr().err
+    assert main(["--plant", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(plant.name in listed and plant.sentence in listed for plant in PLANTS.values())
