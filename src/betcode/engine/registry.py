@@ -172,12 +172,19 @@ class Registry:
         found = [p for r in runners for p in r.session.permissions if p.state is PermissionState.PENDING]
         return sorted(found, key=lambda p: p.asked_at_unix_s)[: limits.LIST_MAX]
 
-    async def question(self, permission: PermissionId) -> Permission:
-        """One question, open or settled. Raises `permission.not_found`."""
+    def open_question(self, permission: PermissionId) -> Permission | None:
+        """One question that is pending or being delivered, as its session decided last: perhaps not committed yet."""
         for runner in self._runners.values():
             for question in runner.session.permissions:
                 if question.id == permission:
                     return question
+        return None
+
+    async def question(self, permission: PermissionId) -> Permission:
+        """One question, open or settled. Raises `permission.not_found`."""
+        question = self.open_question(permission)
+        if question is not None:
+            return question
         stored = await self.world.store.permission(permission)
         if stored is None:
             raise BetcodeError(
