@@ -68,9 +68,7 @@ class Registry:
 
     def _behind_their_marks(self, rows: Sequence[SessionRow]) -> set[SessionId]:
         marks = {row.id: self.world.marks.read(row.id) for row in rows if row.state != SessionState.CLOSED}
-        return {
-            row.id for row in rows if (mark := marks.get(row.id)) and (mark.epoch, mark.seq) > (row.epoch, row.seq)
-        }
+        return {row.id for row in rows if (mark := marks.get(row.id)) and (mark.epoch, mark.seq) > (row.epoch, row.seq)}
 
     async def close(self) -> None:
         """Stop all loops; processes go on under their keepers."""

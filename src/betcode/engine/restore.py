@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from betcode.core.life import from_rows, to_row
-from betcode.core.restoring import Lost, restore, unknown_session
+from betcode.core.life import to_row
+from betcode.core.restoring import Lost, restore
 from betcode.engine.committer import event_row
 from betcode.engine.world import World
 from betcode.model.errors import BetcodeError
@@ -83,13 +83,9 @@ async def _renumber(world: World, session: SessionId, lost: Sequence[Transaction
     if written is not None and (written.epoch, written.seq) > (mark.epoch, mark.seq):
         mark = written
     row = await store.session(session)
-    if row is None:
-        before = unknown_session(last)
-    else:
-        opened = await store.open_messages(session), await store.open_permissions(session)
-        before = from_rows(row, tuple(opened[0]), tuple(opened[1]))
+    opened = tuple(await store.open_messages(session)), tuple(await store.open_permissions(session))
     found = Lost(last, mark, tuple(messages.values()), tuple(permissions.values()), frozenset(shown))
-    decision = restore(before, found, world.clock.now(), world.rng)
+    decision = restore(row, opened, found, now=world.clock.now(), rng=world.rng)
     await store.commit(
         Transaction(
             session=to_row(decision.session),

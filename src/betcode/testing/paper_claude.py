@@ -109,11 +109,12 @@ class PaperLink:
         """It does not end."""
 
     async def receive(self) -> News:
-        """Confirmations first, then output."""
+        """Confirmations first, then output, line by line."""
         while True:
             if self._news:
                 return self._news.popleft()
-            data = self._claude.printed[self._offset :]
+            line, newline, _ = self._claude.printed[self._offset :].partition(b"\n")
+            data = line + newline
             if data:
                 start, self._offset = self._offset, self._offset + len(data)
                 return Output(start, data)

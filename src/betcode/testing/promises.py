@@ -51,10 +51,11 @@ class Person:
         first = await self.create(KEYS[0])
         if await self.send(first, KEYS[1]):
             await self.answer(first)
+        if first:
+            await self.engine.until(first, lambda s: not s.messages, self.given_up)
+            await self.ask(Rename(session=first, name="new name"))  # an event that the intake log does not have
         second = await self.create(KEYS[2])
         await asyncio.gather(self.send(second, KEYS[3]), self.send(first, KEYS[4]))
-        if first:
-            await self.ask(Rename(session=first, name="new name"))
 
     async def ask(self, request: AnyRequest) -> dict[str, Any] | None:
         """The reply's body; None when it was refused each time."""
@@ -122,7 +123,7 @@ async def compare(store: SqliteStore, promises: Promises) -> None:
         assert answered.state is PermissionState.ALLOWED
 
 
-async def everything_ends(engine: SmallEngine, launcher: PaperLauncher, promises: Promises, *, gaps: bool = False) -> None:
+async def everything_ends(engine: SmallEngine, launcher: PaperLauncher, promises: Promises, gaps: bool = False) -> None:
     """What was promised is there, and comes to its end, once. `gaps`: events may be missing where a gap says so."""
     await compare(engine.store, promises)
     for row in await engine.store.sessions():
