@@ -60,6 +60,7 @@ async def talk(data: Path, plan: FaultPlan) -> tuple[Promises, list[str]]:
     async with running_engine(data, launcher, mark_files=FaultyMarkFiles(plan)) as engine:
         person = Person(engine)
         await person.talk()
+        await person.create(KEYS[8])
         await everything_ends(engine, launcher, person.promises)
         return person.promises, [message for message, _ in engine.log.lines]
 
@@ -75,12 +76,9 @@ def test_marks_that_can_never_be_written_are_told_and_stop_no_acknowledgement(tm
 def test_a_database_that_is_behind_a_mark_is_noticed_at_the_start_though_nobody_asks(tmp_path: Path) -> None:
     promises, _ = asyncio.run(talk(tmp_path, FaultPlan()))
     shutil.rmtree(tmp_path / "intake")  # without it only the marks know
-    session = SessionId(promises.sessions[KEYS[0]])
-    marks = SessionMarks(tmp_path / "sessions")
-    marks_before = marks.read(session)
-    assert marks_before is not None
-    ahead = Mark(marks_before.epoch, marks_before.seq + 5, marks_before.run, marks_before.offset)
-    marks.write(session, ahead)
+    session = SessionId(promises.sessions[KEYS[8]])  # without a process and messages, so nothing else wakes it
+    (tmp_path / "sessions" / session).mkdir()
+    SessionMarks(tmp_path / "sessions").write(session, Mark(1, 5, 0, 0))
 
     async def start() -> None:
         async with running_engine(tmp_path, PaperLauncher(tmp_path / "sessions")) as engine:
