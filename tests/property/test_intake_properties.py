@@ -1,4 +1,4 @@
-"""Whatever happens to an intake segment, what is read is a beginning of what was written, and never anything else."""
+"""Whatever happens to an intake segment, what is read was written, in that order, and never anything else."""
 
 import tempfile
 from pathlib import Path
@@ -14,6 +14,7 @@ from betcode.model.rows import Transaction
 from betcode.testing.sample_rows import message_row, session_row
 
 A = "aaaaaaaaaa"
+MAGIC = b"\xffBI1"
 texts = st.lists(st.text(max_size=40), min_size=1, max_size=5)
 
 
@@ -65,7 +66,7 @@ def test_any_truncation_loses_only_a_suffix_and_the_log_goes_on(given_texts: lis
 
 @pytest.mark.req("SQ-11")
 @given(texts, st.data())
-def test_any_damage_ends_the_reading_and_is_told(given_texts: list[str], data: st.DataObject) -> None:
+def test_any_damage_costs_only_what_it_touches_and_is_told(given_texts: list[str], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "intake"
         records, file = write(directory, given_texts)
@@ -76,7 +77,9 @@ def test_any_damage_ends_the_reading_and_is_told(given_texts: list[str], data: s
         file.write_bytes(changed)
         problems: list[Problem] = []
         found = list(intake.read_all(directory, problems))
-        assert found == records[: len(found)]
-        if changed[: len(content)] != content:
-            assert len(found) < len(records)
+        starts = [n for n in range(len(content)) if content.startswith(MAGIC, n)]
+        ends = [*starts[1:], len(content)]
+        whole = [changed[a:b] == content[a:b] for a, b in zip(starts, ends, strict=True)]
+        assert found == [record for record, kept in zip(records, whole, strict=True) if kept]
+        if not all(whole):
             assert problems or not changed[at:].strip(b"\0")

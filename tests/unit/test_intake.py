@@ -117,19 +117,19 @@ def test_damage_that_whole_records_follow_is_kept_and_told(tmp_path: Path) -> No
     log.close()
     assert file.read_bytes() == before, "somebody may want to salvage it"
     problems: list[Problem] = []
-    assert names(directory, problems) == ["m1", "m4"]
+    assert names(directory, problems) == ["m1", "m3", "m4"]
     assert [(p.segment, p.offset, p.torn_end) for p in problems] == [(1, record, False)]
-    assert problems[0].lost_bytes == len(before) - record
+    assert problems[0].lost_bytes == record
     assert tuple(problems) == log.problems
 
 
 @pytest.mark.parametrize("offset", [0, 3, 5, 9, 15])
-def test_damage_anywhere_in_a_record_is_noticed(tmp_path: Path, offset: int) -> None:
+def test_damage_anywhere_in_a_record_is_noticed_and_costs_that_record(tmp_path: Path, offset: int) -> None:
     directory = tmp_path / "intake"
-    filled(directory, ["m1"], ["m2"])
+    filled(directory, ["m1"], ["m2"], ["m3"])
     damage(directory / "1.log", offset)
     problems: list[Problem] = []
-    assert names(directory, problems) == []
+    assert names(directory, problems) == ["m2", "m3"]
     assert len(problems) == 1
 
 

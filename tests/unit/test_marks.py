@@ -13,7 +13,7 @@ from betcode.model.rows import Mark
 @pytest.mark.req("INV-2")
 def test_the_newest_mark_is_read_back(tmp_path: Path) -> None:
     for seq in (1, 99, 100_000_000_000):
-        write_mark(tmp_path, epoch=2, seq=seq, run=3, offset=2**63)
+        write_mark(tmp_path, Mark(epoch=2, seq=seq, run=3, offset=2**63))
         assert read_mark(tmp_path) == Mark(epoch=2, seq=seq, run=3, offset=2**63)
     assert [p.name for p in tmp_path.iterdir()] == ["mark"]
     assert (tmp_path / "mark").stat().st_mode & 0o077 == 0
@@ -26,7 +26,7 @@ def test_without_a_file_there_is_no_mark(tmp_path: Path) -> None:
 
 @pytest.mark.req("INV-2")
 def test_a_damaged_mark_is_none_and_never_a_wrong_one(tmp_path: Path) -> None:
-    write_mark(tmp_path, epoch=1, seq=27, run=3, offset=4096)
+    write_mark(tmp_path, Mark(epoch=1, seq=27, run=3, offset=4096))
     mark = read_mark(tmp_path)
     assert mark is not None
     whole = (tmp_path / "mark").read_bytes()
@@ -39,10 +39,10 @@ def test_a_damaged_mark_is_none_and_never_a_wrong_one(tmp_path: Path) -> None:
 
 
 def test_a_mark_that_cannot_be_written_leaves_the_old_one_and_says_so(tmp_path: Path) -> None:
-    write_mark(tmp_path, epoch=1, seq=1, run=1, offset=1)
+    write_mark(tmp_path, Mark(epoch=1, seq=1, run=1, offset=1))
     (tmp_path / "mark.new").mkdir()
     with pytest.raises(BetcodeError) as raised:
-        write_mark(tmp_path, epoch=1, seq=2, run=1, offset=2)
+        write_mark(tmp_path, Mark(epoch=1, seq=2, run=1, offset=2))
     assert raised.value.code == "store.failed"
     assert read_mark(tmp_path) == Mark(1, 1, 1, 1)
 

@@ -6,7 +6,7 @@ Rules:
   1. `append` returns when everything it was given is on the disk: one write, one sync.
   2. A record that was not acknowledged may be found later; an acknowledged one is never missing.
   3. At opening, a torn end of the newest segment is cut off. Damage that whole records follow is never cut: the next
-     record goes to a new segment, and whoever reads is told what could not be read.
+     record goes to a new segment; whoever reads gets what follows, and is told what could not be read.
 
 One thread uses a log at a time; the lock of the data directory keeps other processes out.
 """
@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from betcode.model import limits
-from betcode.model.rows import Message, Permission, SessionRow, Transaction
+from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
 
 _MAGIC: Final = b"\xffBI1"
 """Begins with a byte that no JSON text holds, so that it is never found inside a payload."""
@@ -36,12 +36,32 @@ _HEADER: Final = struct.Struct("<4sII")
 
 
 class Record(Struct, frozen=True, omit_defaults=True):
-    """A transaction without its events. A field added here or in the rows needs a default: old logs lack it."""
+    """A transaction. A field added here or in the rows needs a default: old logs lack it."""
 
     session: SessionRow
     creates: bool = False
     messages: tuple[Message, ...] = ()
     permissions: tuple[Permission, ...] = ()
+    events: tuple[Raw, ...] = ()
+    """Bodies of the events, so that a transaction that the database missed can be repeated exactly."""
+
+    def transaction(self) -> Transaction:
+        """What was to be committed. Raises msgspec.DecodeError for an event that is none."""
+        events = tuple(self._event(bytes(body)) for body in self.events)
+        return Transaction(self.session, events, self.messages, self.permissions, self.creates)
+
+    def _event(self, body: bytes) -> EventRow:
+        head = _decode_head(body)
+        return EventRow(self.session.id, head.epoch, head.seq, head.kind, head.time, body)
+
+
+class _Head(Struct, frozen=True):
+    """The columns of an event that are also in its body."""
+
+    kind: str
+    epoch: int
+    seq: int
+    time: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +114,15 @@ def encode(transaction: Transaction) -> bytes | None:
     """
     if not (transaction.creates or transaction.messages or transaction.permissions):
         return None
-    return _encode(Record(transaction.session, transaction.creates, transaction.messages, transaction.permissions))
+    events = tuple(Raw(event.body) for event in transaction.events)
+    return _encode(
+        Record(transaction.session, transaction.creates, transaction.messages, transaction.permissions, events)
+    )
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
+_decode_head = msgspec.json.Decoder(_Head).decode
 
 
 class IntakeLog:
@@ -125,7 +149,7 @@ class IntakeLog:
         directory.mkdir(mode=0o700, exist_ok=True)
         directory.chmod(0o700)
         self._files.sync_directory(directory.parent)  # also of an earlier start, which may have failed right here
-        numbers = _segments(directory)
+        numbers = segments(directory)
         if numbers:
             self._number = numbers[-1]
             self._go_on(_path(directory, self._number))
@@ -215,7 +239,7 @@ class IntakeLog:
                 self._end = offset + _HEADER.size + len(payload)
             self._size = os.fstat(file.fileno()).st_size
         self.problems = tuple(problems)
-        if problems and not problems[0].torn_end:
+        if any(not problem.torn_end for problem in problems):
             return
         self._fd = self._files.open(path, os.O_RDWR)
         if problems:
@@ -225,23 +249,23 @@ class IntakeLog:
 
 
 def read_all(directory: Path, problems: list[Problem]) -> Iterator[Record]:
-    """All records in the order of their acknowledgement; what cannot be read is appended to `problems`.
+    """All records in the order of their acknowledgement; what cannot be read is appended to `problems`."""
+    for number in segments(directory):
+        yield from read_segment(directory, number, problems)
 
-    A bad record ends the reading of its segment. Raises OSError when the directory itself cannot be read.
-    """
-    for number in _segments(directory):
-        try:
-            with _path(directory, number).open("rb") as file:
-                for payload, offset in _scan(file, number, problems):
-                    try:
-                        yield _decode(payload)
-                    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                        lost = _HEADER.size + len(payload)
-                        problems.append(
-                            Problem(number, offset, lost, False, f"a whole record, not understood: {error}")
-                        )
-        except OSError as error:
-            problems.append(Problem(number, 0, 0, False, f"the segment cannot be read: {error}"))
+
+def read_segment(directory: Path, number: int, problems: list[Problem]) -> Iterator[Record]:
+    """The records of one segment, as `read_all` does. Reading goes on behind what is damaged."""
+    try:
+        with _path(directory, number).open("rb") as file:
+            for payload, offset in _scan(file, number, problems):
+                try:
+                    yield _decode(payload)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    lost = _HEADER.size + len(payload)
+                    problems.append(Problem(number, offset, lost, False, f"a whole record, not understood: {error}"))
+    except OSError as error:
+        problems.append(Problem(number, 0, 0, False, f"the segment cannot be read: {error}"))
 
 
 def _frame(payload: bytes) -> bytes:
@@ -256,12 +280,13 @@ def _path(directory: Path, number: int) -> Path:
     return directory / f"{number}.log"
 
 
-def _segments(directory: Path) -> list[int]:
+def segments(directory: Path) -> list[int]:
+    """The numbers of all segments, oldest first."""
     return sorted(int(path.stem) for path in directory.glob("*.log") if path.stem.isdecimal())
 
 
 def _scan(file: BinaryIO, number: int, problems: list[Problem]) -> Iterator[tuple[bytes, int]]:
-    """The whole payloads of a segment with the offsets of their records, up to the first bad one."""
+    """The whole payloads of a segment with the offsets of their records; what stands between them is a problem."""
     size = os.fstat(file.fileno()).st_size
     offset = 0
     while offset < size:
@@ -269,15 +294,31 @@ def _scan(file: BinaryIO, number: int, problems: list[Problem]) -> Iterator[tupl
         payload = _payload(header, file.read(_length(header, size - offset)))
         if payload is None:
             file.seek(offset)
-            rest = file.read()
-            if not rest.strip(b"\0"):
-                return  # written ahead
-            torn = not _whole_record_in(rest)
-            detail = "a torn end" if torn else "damage that whole records follow"
-            problems.append(Problem(number, offset, size - offset, torn, detail))
+            yield from _salvage(file.read(), offset, number, problems)
             return
         yield payload, offset
         offset += _HEADER.size + len(payload)
+
+
+def _salvage(rest: bytes, base: int, number: int, problems: list[Problem]) -> Iterator[tuple[bytes, int]]:
+    """As `_scan`, for the end of a segment that begins with something else than a record; it stands at `base`."""
+    end = len(rest.rstrip(b"\0"))  # zeros were written ahead
+    at = 0
+    while at < end:
+        payload = _payload_at(rest, at)
+        if payload is not None:
+            yield payload, base + at
+            at += _HEADER.size + len(payload)
+            continue
+        found = rest.find(_MAGIC, at + 1)
+        while found >= 0 and _payload_at(rest, found) is None:
+            found = rest.find(_MAGIC, found + 1)
+        torn = found < 0
+        detail = "a torn end" if torn else "damage that whole records follow"
+        problems.append(Problem(number, base + at, (len(rest) if torn else found) - at, torn, detail))
+        if torn:
+            return
+        at = found
 
 
 def _length(header: bytes, room: int) -> int:
@@ -296,13 +337,8 @@ def _payload(header: bytes, payload: bytes) -> bytes | None:
     return payload if magic == _MAGIC and length == len(payload) and crc == _crc(payload) else None
 
 
-def _whole_record_in(rest: bytes) -> bool:
-    """Whether any whole record stands in `rest` behind its first byte."""
-    at = rest.find(_MAGIC, 1)
-    while at >= 0:
-        header = rest[at : at + _HEADER.size]
-        begin = at + _HEADER.size
-        if _payload(header, rest[begin : begin + _length(header, len(rest) - at)]) is not None:
-            return True
-        at = rest.find(_MAGIC, at + 1)
-    return False
+def _payload_at(content: bytes, at: int) -> bytes | None:
+    """The payload of the whole record that begins at `at`, if one does."""
+    header = content[at : at + _HEADER.size]
+    begin = at + _HEADER.size
+    return _payload(header, content[begin : begin + _length(header, len(content) - at)])

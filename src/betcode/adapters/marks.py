@@ -6,6 +6,7 @@ behind by a second and is not synced: it can prove a loss, never the absence of 
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from pathlib import Path
@@ -20,21 +21,48 @@ _BYTES_MAX: Final = 200
 """Four numbers of 20 digits and a checksum are 100."""
 
 
-def write_mark(directory: Path, *, epoch: int, seq: int, run: int, offset: int) -> None:
+class MarkFiles:
+    """The file operations of a mark, all raising OSError. Tests pass a subclass that fails on demand."""
+
+    def open(self, path: Path) -> int:
+        """A descriptor of an empty file that is private to its owner."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+
+    def write(self, fd: int, content: bytes) -> int:
+        """How many bytes the system took, perhaps fewer than given."""
+        return os.write(fd, content)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Give the file its name, in one step."""
+        source.replace(target)
+
+
+def write_mark(directory: Path, mark: Mark, files: MarkFiles | None = None) -> None:
     """Replace the mark in one step. Raises BetcodeError `store.failed`; the old mark then stands."""
-    numbers = " ".join(str(number) for number in (epoch, seq, run, offset))
+    files = files or MarkFiles()
+    numbers = " ".join(str(number) for number in (mark.epoch, mark.seq, mark.run, mark.offset))
     new = directory / f"{_NAME}.new"
     try:
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(f"{numbers} {zlib.crc32(numbers.encode()):08x}\n".encode())
-        new.replace(directory / _NAME)
+        fd = files.open(new)
+        try:
+            _write_all(files, fd, f"{numbers} {zlib.crc32(numbers.encode()):08x}\n".encode())
+        finally:
+            os.close(fd)
+        files.replace(new, directory / _NAME)
     except OSError as error:
         raise BetcodeError(
             "store.failed",
             f"the mark of a session could not be written: {error.strerror}",
             hint="Make room on the disk of the data directory and let its user write there. Nothing is lost.",
         ) from error
+
+
+def _write_all(files: MarkFiles, fd: int, content: bytes) -> None:
+    while content:
+        taken = files.write(fd, content)
+        if taken <= 0:
+            raise OSError(errno.ENOSPC, "the system took no bytes")  # the only known cause of a write of nothing
+        content = content[taken:]
 
 
 def read_mark(directory: Path) -> Mark | None:
@@ -56,15 +84,16 @@ def read_mark(directory: Path) -> Mark | None:
 class SessionMarks:
     """The marks of all sessions of a data directory (`engine.ports.Marks`)."""
 
-    def __init__(self, sessions: Path) -> None:
-        """`sessions`: DATA/sessions."""
+    def __init__(self, sessions: Path, files: MarkFiles | None = None) -> None:
+        """`sessions`: DATA/sessions. `files`: for tests."""
         self._sessions = sessions
+        self._files = files
 
     def write(self, session: SessionId, mark: Mark) -> None:
         """Replace the session's mark; a session that never ran has no directory and needs none."""
         directory = self._sessions / session
         if directory.is_dir():
-            write_mark(directory, epoch=mark.epoch, seq=mark.seq, run=mark.run, offset=mark.offset)
+            write_mark(directory, mark, self._files)
 
     def read(self, session: SessionId) -> Mark | None:
         """The session's mark, if there is a whole one."""

@@ -38,6 +38,7 @@ from betcode.daemon.report import StartReport
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
+from betcode.engine.restore import restore_all
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -134,6 +135,8 @@ class _App:
                 line_bytes_max=self.config.supervision.max_payload_bytes,
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
             )
+            self._tell_damage(store)
+            await restore_all(world, store.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
             await self._serve(registry, store, metrics)
         finally:
@@ -145,6 +148,15 @@ class _App:
         env = child_environment(os.environ, Options(), self.config.agent.env_pass)
         await claude.checked(env.get("PATH", ""), env)
         self.log.info("claude found", version=claude.version)
+
+    def _tell_damage(self, store: SqliteStore) -> None:
+        """What cannot be read of the intake log. A torn end is what a kill leaves: it was never acknowledged."""
+        for problem in store.intake_problems:
+            where = {"segment": problem.segment, "offset": problem.offset, "lost_bytes": problem.lost_bytes}
+            if problem.torn_end:
+                self.log.info("the end of the intake log was incomplete and is cut off", **where)
+            else:
+                self.log.error("the intake log is damaged", error_type="intake", detail=problem.detail, **where)
 
     async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics) -> None:
         def status() -> dict[str, Any]:

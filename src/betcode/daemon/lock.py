@@ -26,11 +26,7 @@ class DaemonLock:
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise BetcodeError(
-                "config.unwritable",
-                f"cannot write {str(self._path)!r}: {error.strerror}",
-                hint="Let your user write the data directory, or choose another one: --data-dir or BETCODE_DATA_DIR.",
-            ) from error
+            raise _unwritable(self._path, error) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -41,9 +37,13 @@ class DaemonLock:
                 f"a daemon already serves this data directory (pid {holder or 'unknown'})",
                 hint="Use it: betcode status. To end it: betcode daemon stop.",
             ) from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            raise _unwritable(self._path, error) from error
 
     def release(self) -> None:
         """Let another daemon start."""
@@ -55,7 +55,7 @@ class DaemonLock:
 def next_generation(path: Path, now_unix_s: float) -> int:
     """A number greater than that of every earlier daemon of this data directory, even if the file was lost.
 
-    Keepers obey the daemon with the highest one.
+    Keepers obey the daemon with the highest one. Raises BetcodeError `config.unwritable`.
     """
     try:
         last = int(path.read_text(encoding="ascii"))
@@ -63,7 +63,19 @@ def next_generation(path: Path, now_unix_s: float) -> int:
         last = 0
     generation = max(last + 1, int(now_unix_s))
     new = path.with_suffix(".new")
-    new.touch(mode=0o600)
-    new.write_text(f"{generation}\n", encoding="ascii")
-    new.replace(path)
+    try:
+        new.touch(mode=0o600)
+        new.write_text(f"{generation}\n", encoding="ascii")
+        new.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     return generation
+
+
+def _unwritable(path: Path, error: OSError) -> BetcodeError:
+    return BetcodeError(
+        "config.unwritable",
+        f"cannot write {str(path)!r}: {error.strerror}",
+        hint="Make room on its disk and let your user write the data directory, or choose another one: --data-dir or"
+        " BETCODE_DATA_DIR. Sessions that run go on by themselves.",
+    )

@@ -50,19 +50,28 @@ class Registry:
         self.stopping = False
 
     async def open(self) -> int:
-        """Load all sessions and take over those with a process or waiting messages. Returns how many those are."""
+        """Load all sessions and take over those with a process or waiting messages. Returns how many those are.
+
+        A session that is behind its mark runs too: its people learn at once that the database has lost something.
+        """
         busy = 0
-        for row in await self.world.store.sessions():
+        rows = await self.world.store.sessions()
+        behind = await asyncio.to_thread(self._behind_their_marks, rows)
+        for row in rows:
             self._rows[row.id] = row
             if row.state == SessionState.CLOSED:
                 continue
             has_process = row.life.get("process", Process.NONE) != Process.NONE
             messages = await self.world.store.open_messages(row.id)
             permissions = await self.world.store.open_permissions(row.id)
-            if has_process or messages or permissions:
+            if has_process or messages or permissions or row.id in behind:
                 self._run(row, messages, permissions)
                 busy += 1
         return busy
+
+    def _behind_their_marks(self, rows: Sequence[SessionRow]) -> set[SessionId]:
+        marks = {row.id: self.world.marks.read(row.id) for row in rows if row.state != SessionState.CLOSED}
+        return {row.id for row in rows if (mark := marks.get(row.id)) and (mark.epoch, mark.seq) > (row.epoch, row.seq)}
 
     async def close(self) -> None:
         """Stop all loops; processes go on under their keepers."""
@@ -170,12 +179,19 @@ class Registry:
         found = [p for r in runners for p in r.session.permissions if p.state is PermissionState.PENDING]
         return sorted(found, key=lambda p: p.asked_at_unix_s)[: limits.LIST_MAX]
 
-    async def question(self, permission: PermissionId) -> Permission:
-        """One question, open or settled. Raises `permission.not_found`."""
+    def open_question(self, permission: PermissionId) -> Permission | None:
+        """One question that is pending or being delivered, as its session decided last: perhaps not committed yet."""
         for runner in self._runners.values():
             for question in runner.session.permissions:
                 if question.id == permission:
                     return question
+        return None
+
+    async def question(self, permission: PermissionId) -> Permission:
+        """One question, open or settled. Raises `permission.not_found`."""
+        question = self.open_question(permission)
+        if question is not None:
+            return question
         stored = await self.world.store.permission(permission)
         if stored is None:
             raise BetcodeError(

@@ -101,8 +101,10 @@ class Requests:
         )
 
     async def _answer(self, request: frames.Answer, client: str) -> dict[str, Any]:
-        question = await self._registry.question(PermissionId(request.permission))
-        if question.state is not PermissionState.PENDING:
+        permission = PermissionId(request.permission)
+        question = await self._registry.question(permission)
+        settled = question.state is not PermissionState.PENDING
+        if settled and self._registry.open_question(permission) is None:  # an open one may be settled and not stored
             message, hint = settled_text(question)
             raise BetcodeError("permission.already_settled", message, hint=hint)
         return await self._registry.runner(question.session).ask(

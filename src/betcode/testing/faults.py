@@ -1,4 +1,4 @@
-"""A disk that fails at the n-th operation, once or from then on, under the real intake log and the real SQLite.
+"""A disk that fails at the n-th operation, once or from then on, under the real intake log, marks and SQLite.
 
 The fault model: an operation fails with ENOSPC or EIO, and a failing write leaves half of its bytes behind. Operations
 are those that change the disk (write, truncate, sync, create, delete), of both files together, in their real order.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 import apsw
 
 from betcode.adapters.intake import DiskFiles
+from betcode.adapters.marks import MarkFiles
 from betcode.adapters.sqlite.connection import Connect
 
 _names = itertools.count(1)
@@ -51,6 +53,15 @@ class FaultPlan:
         return OSError(self.errno, os.strerror(self.errno))
 
 
+class KillPlan(FaultPlan):
+    """Instead of failing, the operation ends the process like `kill -9`; a write leaves half of its bytes behind."""
+
+    def error(self) -> OSError:
+        """Does not return."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("it was killed")
+
+
 class FaultyFiles(DiskFiles):
     """The intake log's file operations, failing by plan."""
 
@@ -81,6 +92,30 @@ class FaultyFiles(DiskFiles):
     def sync_directory(self, path: Path) -> None:
         """See `DiskFiles`."""
         self._plan.check("intake sync directory")
+
+
+class FaultyMarkFiles(MarkFiles):
+    """The file operations of the marks, failing by plan."""
+
+    def __init__(self, plan: FaultPlan) -> None:
+        self._plan = plan
+
+    def open(self, path: Path) -> int:
+        """See `MarkFiles`."""
+        self._plan.check("mark open")
+        return super().open(path)
+
+    def write(self, fd: int, content: bytes) -> int:
+        """See `MarkFiles`; a failing call writes half."""
+        if self._plan.meet("mark write"):
+            super().write(fd, content[: len(content) // 2])
+            raise self._plan.error()
+        return super().write(fd, content)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """See `MarkFiles`."""
+        self._plan.check("mark replace")
+        super().replace(source, target)
 
 
 @contextmanager
@@ -149,4 +184,5 @@ def _check(plan: FaultPlan, operation: str) -> None:
 
 
 def _sqlite_error(plan: FaultPlan) -> apsw.Error:
-    return apsw.FullError("disk full") if plan.errno == errno.ENOSPC else apsw.IOError("injected")
+    full = plan.error().errno == errno.ENOSPC
+    return apsw.FullError("disk full") if full else apsw.IOError("injected")

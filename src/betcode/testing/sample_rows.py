@@ -36,7 +36,7 @@ def session_row(session: str = "aaaaaaaaaa", **changes: Any) -> SessionRow:
 
 def event_row(session: str, seq: int, *, epoch: int = 1, size: int = 20) -> EventRow:
     """A durable event whose body has at least `size` bytes."""
-    body = f'{{"kind":"text","epoch":{epoch},"seq":{seq},"text":"{"x" * size}"}}'
+    body = f'{{"kind":"text","epoch":{epoch},"seq":{seq},"time":"{TIME}","text":"{"x" * size}"}}'
     return EventRow(SessionId(session), epoch, seq, "text", TIME, body.encode())
 
 

@@ -203,6 +203,12 @@ def session(connection: apsw.Connection, session: SessionId) -> SessionRow | Non
     return None if row is None else _session(row)
 
 
+def positions(connection: apsw.Connection) -> dict[SessionId, tuple[int, int]]:
+    """(epoch, seq) of the last event of each session."""
+    rows = connection.execute("SELECT id, epoch, seq FROM sessions")
+    return {SessionId(session): (epoch, seq) for session, epoch, seq in rows}
+
+
 def open_messages(connection: apsw.Connection, session: SessionId) -> list[Message]:
     """Messages without an outcome, in the order of their acceptance."""
     return [_message(row) for row in connection.execute(_OPEN_MESSAGES, (session,))]

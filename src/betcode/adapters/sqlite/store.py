@@ -27,6 +27,7 @@ from betcode.adapters.sqlite.health import Failed, Health, Observe, observe_noth
 from betcode.adapters.sqlite.readers import Readers
 from betcode.adapters.sqlite.schema import migrate
 from betcode.adapters.sqlite.writer import Writer
+from betcode.adapters.unstored import find_unstored
 from betcode.model import limits
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
@@ -96,8 +97,13 @@ class SqliteStore:
 
     @property
     def intake_problems(self) -> tuple[Problem, ...]:
-        """What opening the intake log found damaged."""
-        return self._parts.log.problems
+        """What opening and reading the intake log found damaged."""
+        return self._parts.problems
+
+    @property
+    def unstored(self) -> tuple[Transaction, ...]:
+        """What the intake log held at the opening and the database lacked, in order: for `engine.restore`."""
+        return self._parts.unstored
 
     async def close(self) -> None:
         """Finish what was handed in, bring the log into the database file, close. Later calls are refused."""
@@ -167,6 +173,8 @@ class _Parts:
     log: IntakeLog
     health: Health
     rng: Random
+    unstored: tuple[Transaction, ...]
+    problems: tuple[Problem, ...]
 
 
 def _open(path: Path, health: Health, rng: Random, connect: Connect, files: DiskFiles | None) -> _Parts:
@@ -183,7 +191,11 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
                 reader = open_reader(path, connect)
                 undo.callback(close_quietly, reader)
                 readers.append(reader)
-            log = IntakeLog(path.parent / "intake", files=files)
+            intake = path.parent / "intake"
+            log = IntakeLog(intake, files=files)
+            undo.callback(log.close)
+            problems = [problem for problem in log.problems if problem.torn_end]  # cut off by now
+            unstored = find_unstored(intake, statements.positions(connection), problems)
         except (apsw.Error, OSError) as error:
             failed = cannot_open(error) if isinstance(error, OSError) else translate(error)
             health.saw(failed)
@@ -192,4 +204,4 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             health.saw(error)
             raise
         undo.pop_all()
-    return _Parts(connection, readers, log, health, rng)
+    return _Parts(connection, readers, log, health, rng, tuple(unstored), tuple(problems))

@@ -1,0 +1,57 @@
+"""SIGKILL between any two operations of an acknowledgement, and in the middle of any write.
+
+Goal: after a restart everything that was acknowledged is there, in its old numbering, and is done once; what was not
+acknowledged is there as a whole or not at all.
+Method: a real process kills itself at operation 1, 2, ... of intake log, SQLite and marks, until one comes through.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from betcode.testing.faults import FaultPlan, FaultyFiles, faulty_disk
+from betcode.testing.paper_claude import PaperLauncher
+from betcode.testing.promises import Promises, everything_ends
+from betcode.testing.small_engine import running_engine
+
+CHILD = Path(__file__).with_name("acknowledging_child.py")
+WORKERS = 2
+
+
+async def finish(data: Path, promises: Promises) -> int:
+    """The next start: compare, and let everything end. Returns how many changes only the intake log had."""
+    launcher = PaperLauncher(data / "sessions")
+    plan = FaultPlan()
+    with faulty_disk(plan) as connect:
+        async with running_engine(data, launcher, connect=connect, files=FaultyFiles(plan)) as engine:
+            await everything_ends(engine, launcher, promises)
+            assert all(problem.torn_end for problem in engine.store.intake_problems)
+            return len(engine.store.unstored)
+
+
+@pytest.mark.limit(300)
+@pytest.mark.req("SQ-11", "INV-1", "INV-2")
+def test_kill_9_at_any_operation_loses_and_doubles_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    template.mkdir()
+    asyncio.run(finish(template, Promises()))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, str(CHILD), str(template), str(tmp_path)]
+    children = [subprocess.Popen([*command, str(first + 1), str(WORKERS)], env=environment) for first in range(WORKERS)]
+    assert [child.wait() for child in children] == [0] * WORKERS
+    repeated = 0
+    lives = sorted((path for path in tmp_path.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+    for data in lives:
+        said = data / "promises"
+        promises = msgspec.json.decode(said.read_bytes(), type=Promises) if said.exists() else Promises()
+        try:
+            repeated += asyncio.run(finish(data, promises))
+        except AssertionError as error:
+            raise AssertionError(f"killed at operation {data.name}") from error
+    assert len(lives) > 40, "the loop did reach the end"
+    assert repeated > 3, "some were killed between the intake log and the database"

@@ -1,0 +1,176 @@
+"""The intake log: failing and short operations, and what a start makes of it when the database lacks something.
+
+Goal: an append that returned is read back whatever fails; a database that is older than the log, or gone, gets back
+everything that was promised, numbered anew with a gap that says so; damage costs what it touches and is told.
+"""
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from betcode.adapters import intake
+from betcode.adapters.intake import IntakeLog, Problem
+from betcode.model.rows import Transaction
+from betcode.testing.faults import FaultPlan, FaultyFiles
+from betcode.testing.paper_claude import PaperLauncher
+from betcode.testing.promises import Person, Promises, events_of, everything_ends
+from betcode.testing.sample_rows import message_row, session_row
+from betcode.testing.small_engine import running_engine
+
+DATABASE = ("daemon.db", "daemon.db-wal", "daemon.db-shm")
+
+
+class ShortWrites(FaultyFiles):
+    """A disk that takes at most 700 bytes at a time."""
+
+    def pwrite(self, fd: int, content: bytes | memoryview, offset: int) -> int:
+        return super().pwrite(fd, content[:700], offset)
+
+
+def payload(name: str) -> bytes:
+    made = intake.encode(Transaction(session_row(), messages=(message_row("aaaaaaaaaa", name),)))
+    assert made is not None
+    return made
+
+
+def names(directory: Path, problems: list[Problem]) -> list[str]:
+    return [message.id for record in intake.read_all(directory, problems) for message in record.messages]
+
+
+@pytest.mark.req("SQ-11", "SQ-9")
+@pytest.mark.parametrize("then_forever", [False, True])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+def test_an_append_that_returned_is_read_back_though_writes_are_short_and_any_operation_fails(
+    tmp_path: Path, then_forever: bool, error: int
+) -> None:
+    groups = [[f"m{g}.{n}" for n in range(1 + g % 3)] for g in range(6)]
+    for fail_at in itertools.count(1):
+        directory = tmp_path / str(fail_at)
+        plan = FaultPlan(fail_at=fail_at, then_forever=then_forever, errno=error)
+        appended: list[str] = []
+        with contextlib.suppress(OSError):
+            log = IntakeLog(directory, files=ShortWrites(plan), segment_bytes=1_500, step_bytes=1_000)
+            for group in groups:
+                with contextlib.suppress(OSError):
+                    log.append([payload(name) for name in group])
+                    appended += group
+            log.close()
+        IntakeLog(directory).close()  # the next start
+        problems: list[Problem] = []
+        found = names(directory, problems)
+        assert [name for name in found if name in appended] == appended, (fail_at, plan.seen[-1])
+        assert then_forever or found == appended
+        assert problems == []
+        if not plan.fired:
+            assert appended == list(itertools.chain.from_iterable(groups))
+            assert plan.seen.count("intake write") > 2 * len(groups), "writes were short"
+            return
+
+
+async def converse(data: Path, copies: Path) -> Promises:
+    """One life of the engine; after each acknowledgement the database files are copied to COPIES/1, COPIES/2, ..."""
+    numbers = itertools.count(1)
+
+    def told(_promises: Promises) -> None:
+        copy = copies / str(next(numbers))
+        copy.mkdir(parents=True)
+        for name in DATABASE:
+            shutil.copy(data / name, copy / name)
+
+    async with running_engine(data, PaperLauncher(data / "sessions")) as engine:
+        person = Person(engine, told=told)
+        await person.talk()
+        return person.promises
+
+
+async def start_again(data: Path, promises: Promises) -> tuple[list[list[dict[str, object]]], list[tuple[str, object]]]:
+    """The next start: everything promised is there and ends. Returns the events of all sessions, and the log."""
+    launcher = PaperLauncher(data / "sessions")
+    async with running_engine(data, launcher) as engine:
+        await everything_ends(engine, launcher, promises, gaps=True)
+        events = [await events_of(engine, row.id) for row in await engine.store.sessions()]
+        return events, [(message, fields) for message, fields in engine.log.lines]
+
+
+def replaced(data: Path, target: Path, copy: Path | None) -> Path:
+    """A copy of the data directory whose database is the one of `copy`, or none."""
+    shutil.copytree(data, target)
+    for name in DATABASE:
+        (target / name).unlink(missing_ok=True)
+        if copy is not None:
+            shutil.copy(copy / name, target / name)
+    return target
+
+
+def kinds(events: list[list[dict[str, object]]], kind: str) -> list[dict[str, object]]:
+    return [event for session in events for event in session if event["kind"] == kind]
+
+
+@pytest.mark.req("SQ-11", "INV-1", "INV-2", "INV-6")
+def test_a_database_older_than_the_log_gets_back_everything_that_was_promised(tmp_path: Path) -> None:
+    data, copies = tmp_path / "data", tmp_path / "copies"
+    data.mkdir()
+    promises = asyncio.run(converse(data, copies))
+    older = [*sorted(copies.iterdir(), key=lambda path: int(path.name)), None]
+    assert len(older) == 7
+    for number, copy in enumerate(older):
+        target = replaced(data, tmp_path / f"start{number}", copy)
+        events, _ = asyncio.run(start_again(target, promises))
+        notices = [event for event in kinds(events, "notice") if event["code"] == "store.restored"]
+        assert len(notices) == len(kinds(events, "gap"))
+        assert bool(notices) is (number < 3 or copy is None), "the log lacks an event that those copies lack"
+        assert all(event["epoch"] == 2 for session in events if kinds([session], "gap") for event in session)
+        again, _ = asyncio.run(start_again(target, promises))
+        assert again == events, "the second start finds nothing to do"
+
+
+def damage_second_record(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    second = content.index(b"\xffBI1", 1)
+    content[second + 20] ^= 1
+    file.write_bytes(content)
+
+
+def tear_the_end(file: Path) -> None:
+    content = file.read_bytes().rstrip(b"\0")
+    file.write_bytes(content + b"\xffBI1" + b"half a record")
+
+
+@pytest.mark.req("SQ-11", "INV-6")
+@pytest.mark.parametrize("harm, torn", [(damage_second_record, False), (tear_the_end, True)])
+def test_a_damaged_record_is_told_and_all_others_come_back(
+    tmp_path: Path, harm: Callable[[Path], None], torn: bool
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    promises = asyncio.run(converse(data, tmp_path / "copies"))
+    target = replaced(data, tmp_path / "start", None)
+    harm(target / "intake/1.log")
+
+    async def start() -> None:
+        launcher = PaperLauncher(target / "sessions")
+        async with running_engine(target, launcher) as engine:
+            assert [problem.torn_end for problem in engine.store.intake_problems] == [torn]
+            await everything_ends(engine, launcher, promises, gaps=True)
+
+    asyncio.run(start())
+
+
+@pytest.mark.req("SQ-11")
+def test_a_record_keeps_the_events_of_its_transaction_to_the_byte(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    asyncio.run(converse(data, tmp_path / "copies"))
+    records = list(intake.read_all(data / "intake", []))
+    assert len(records) > 5
+    for record in records:
+        made = intake.encode(record.transaction())
+        assert made is not None
+        assert msgspec.json.decode(made) == msgspec.json.decode(msgspec.json.encode(record))
