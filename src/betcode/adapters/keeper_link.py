@@ -21,9 +21,6 @@ from betcode.model import limits
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.wire import claude_stdin
 
-_RETRY_S = 0.05
-"""Between attempts to reach a keeper that holds the lock and does not answer yet."""
-
 
 def encode(line_id: str, command: Command) -> bytes:
     """The line that `command` is for claude, without its newline. Control requests of ours bear the line's id."""
@@ -175,15 +172,14 @@ class KeeperLink:
                 return
             if loop.time() >= until:
                 break
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(limits.LOCK_POLL_S)
         await asyncio.to_thread(self._files.kill_leftovers, self._run)
-        until = loop.time() + limits.LOCK_WAIT_S
-        while not self._files.lock_is_free():
-            if loop.time() >= until:
-                self._troubled("its lock is held and nobody answers; claude may be running without it")
-                return
-            await asyncio.sleep(_RETRY_S)
-        self._on_disk = True
+        self._on_disk = await self._files.lock_gets_free()
+        if not self._on_disk:
+            await asyncio.to_thread(self._files.kill_keepers, self._run)  # claude is gone: it has nothing left to keep
+            self._on_disk = await self._files.lock_gets_free()
+        if not self._on_disk:
+            self._troubled("its lock is held and nobody answers; claude may be running without it")
 
     async def _connect(self) -> bool:
         try:
@@ -254,6 +250,7 @@ class KeeperLink:
             reason=str(report.get("reason") or "its keeper left no report: it was killed, or the machine stopped"),
             stderr_tail=tuple(str(line) for line in tail) if isinstance(tail, list) else (),
             written=self._files.written(self._run),
+            never_started=self._exit is None and self._files.left_nothing(self._run),
         )
 
 

@@ -81,6 +81,7 @@ class KeeperLauncher:
         said = await self._run_keeper(spec)
         if said.get("code") == "lock_held":
             await asyncio.to_thread(files.kill_leftovers, row.run - 1)
+            await files.lock_gets_free()  # its keeper still reads the rest and writes its report
             said = await self._run_keeper(spec)
         if not said.get("ok"):
             raise _spawn_failed(f"{said.get('message') or said.get('code') or 'the keeper did not start'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import os
@@ -108,15 +109,59 @@ class SessionFiles:
         finally:
             os.close(fd)
 
+    async def lock_gets_free(self) -> bool:
+        """Wait for the end of whoever holds the lock. False when it is still held after `limits.LOCK_WAIT_S`."""
+        for _ in range(round(limits.LOCK_WAIT_S / limits.LOCK_POLL_S)):
+            if self.lock_is_free():
+                return True
+            await asyncio.sleep(limits.LOCK_POLL_S)
+        return False
+
+    def left_nothing(self, run: int) -> bool:
+        """Whether no trace of this run is here: then its claude was never started, or at least never told anything."""
+        return not (self.run_file(run) or self.exit_report(run) or self.end(run) or self.written(run))
+
     def kill_leftovers(self, run: int) -> list[int]:
-        """End a claude whose keeper is gone, with its tools. Only processes that carry this run's mark or pid."""
-        facts = self.run_file(run) or {}
-        pid, start, mark = facts.get("claude_pid"), facts.get("claude_start"), facts.get("mark")
-        if not isinstance(pid, int) or not isinstance(mark, str):
-            return []
+        """End a claude whose keeper does not answer, with its tools. Only processes that carry a run's mark or pid.
+
+        It may belong to another run than `run`: to one that an earlier daemon had begun to start and whose keeper was
+        late, or to one that an older copy of the database does not know.
+        """
         ended: list[int] = []
-        if start is None or start_ticks(pid) == start:
-            claude = Process(pid, 0, start if isinstance(start, int) else None)
-            if kill(claude, SIGKILL):
+        for number in self._latest_runs(run):
+            facts = self.run_file(number) or {}
+            if number == run or isinstance(facts.get("claude_start"), int):  # else a pid could have a new owner
+                ended += _kill_claude(facts)
+        return ended
+
+    def kill_keepers(self, run: int) -> list[int]:
+        """End keepers that hold the lock although their claude is gone: stopped, or stuck."""
+        ended: list[int] = []
+        for number in self._latest_runs(run):
+            facts = self.run_file(number) or {}
+            pid, start = facts.get("keeper_pid"), facts.get("keeper_start")
+            if isinstance(pid, int) and isinstance(start, int) and kill(Process(pid, 0, start), SIGKILL):
                 ended.append(pid)
-        return ended + kill_tree(pid, mark)
+        return ended
+
+    def _latest_runs(self, run: int) -> list[int]:
+        """`run` and the newest others, of which one may hold the lock."""
+        try:
+            names = os.listdir(self.directory)
+        except FileNotFoundError:
+            return [run]
+        runs = {int(name[:-4]) for name in names if name.endswith(".run") and name[:-4].isdecimal()}
+        return [run, *sorted(runs - {run}, reverse=True)[: limits.RUNS_LOOKED_AT_MAX]]
+
+
+def _kill_claude(facts: dict[str, object]) -> list[int]:
+    """End the claude that a run file names, and everything that bears the run's mark."""
+    pid, start, mark = facts.get("claude_pid"), facts.get("claude_start"), facts.get("mark")
+    if not isinstance(pid, int) or not isinstance(mark, str):
+        return []
+    ended: list[int] = []
+    if start is None or start_ticks(pid) == start:
+        claude = Process(pid, 0, start if isinstance(start, int) else None)
+        if kill(claude, SIGKILL):
+            ended.append(pid)
+    return ended + kill_tree(pid, mark)

@@ -97,7 +97,11 @@ def on_ended(draft: Draft, news: Ended) -> None:
     draft.set(process=Process.NONE, turn=None, cli_state="", ready_by_s=None)
     if _close_if_asked(draft):
         return
-    if crashed and not planned:
+    if news.never_started and session.process is Process.UNREADY:
+        draft.set(reason="the daemon ended before it had started claude")
+        messages.pump(draft)
+        draft.tell(draft.session.reason)
+    elif crashed and not planned:
         _count_crash(draft, f"claude ended unexpectedly ({describe(news)})", "", news.stderr_tail)
     else:
         messages.pump(draft)

@@ -279,11 +279,14 @@ class SessionRunner:
             self._step(Saw(fact, shown))
         self.feed.transcript.open.clear()
         self.link = None
-        if self.session.process is not Process.STOPPING and not self.session.closing:
+        if news.never_started:
+            self.log.info("the daemon before this one ended before it had started claude", run=self.session.run)
+        elif self.session.process is not Process.STOPPING and not self.session.closing:
             self.world.meter.crashed("none" if news.code is None else str(news.code))
         self.log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
         run = self.session.run
-        self._step(Ended(run, news.code, news.signal, news.reason, news.stderr_tail, news.written))
+        ended = Ended(run, news.code, news.signal, news.reason, news.stderr_tail, news.written, news.never_started)
+        self._step(ended)
 
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""

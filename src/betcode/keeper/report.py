@@ -40,6 +40,7 @@ def write_run_file(spec: Spec, *, claude_pid: int, started_unix_s: float, files:
     """
     fields = {
         "keeper_pid": os.getpid(),
+        "keeper_start": start_ticks(os.getpid()),
         "claude_pid": claude_pid,
         "claude_start": start_ticks(claude_pid),
         "mark": spec.mark,

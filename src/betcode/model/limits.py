@@ -104,6 +104,10 @@ KEEPER_BEAT_WAIT_S: Final = 20.0
 """Four missed beats of a keeper (5 s each): it is reported as silent."""
 LOCK_WAIT_S: Final = 10.0
 """For the kernel to free a session's lock after its last holder was ended."""
+LOCK_POLL_S: Final = 0.05
+"""Between looks at a lock that is being freed."""
+RUNS_LOOKED_AT_MAX: Final = 20
+"""Newest runs among which the holder of a session's lock is looked for, if it is not the expected one."""
 STDERR_LINES_SHOWN: Final = 10
 """Last lines of stderr shown with a crash."""
 WRITES_PENDING_MAX: Final = 64

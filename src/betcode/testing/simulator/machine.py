@@ -144,6 +144,14 @@ class ModelFiles(SessionFiles):
         """Whether neither a keeper nor a claude of this session lives."""
         return self._machine.holder(self._session) is None
 
+    def left_nothing(self, run: int) -> bool:
+        """Whether this run has never been."""
+        return self._keeper(run) is None
+
+    def kill_keepers(self, run: int) -> list[int]:
+        """A model keeper is never stopped: it ends with its claude."""
+        return []
+
     def kill_leftovers(self, run: int) -> list[int]:
         """End the claude of this run whose keeper is gone."""
         keeper = self._keeper(run)
