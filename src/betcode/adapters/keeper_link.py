@@ -9,7 +9,9 @@ session's lock tells which of the two it is: only a free lock means that nothing
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
+from errno import ENOENT
 
 from betcode.adapters.session_files import SessionFiles
 from betcode.core import effects
@@ -128,7 +130,7 @@ class KeeperLink:
                 self._acknowledged(protocol.json_payload(payload))
             case Kind.BEAT:
                 blocked = protocol.json_payload(payload).get("journal_blocked")
-                self._troubled(f"it cannot write its journal (errno {blocked})" if blocked else "")
+                self._troubled(_journal_trouble(blocked) if blocked else "")
             case Kind.EXIT:
                 self._exit = protocol.json_payload(payload)
                 self._on_disk = True
@@ -168,6 +170,8 @@ class KeeperLink:
             if await self._connect():
                 return
             if self._files.lock_is_free():
+                if self._files.is_gone():  # and the lock with it: claude may live under a keeper that nobody finds
+                    await asyncio.to_thread(self._files.kill_leftovers, self._run)
                 self._on_disk = True
                 return
             if loop.time() >= until:
@@ -252,6 +256,13 @@ class KeeperLink:
             written=self._files.written(self._run),
             never_started=self._exit is None and self._files.left_nothing(self._run),
         )
+
+
+def _journal_trouble(errno: object) -> str:
+    if errno == ENOENT:
+        return "the folder of this session was removed; if the daemon ends now, claude is ended too"
+    why = os.strerror(errno) if isinstance(errno, int) else "unknown error"
+    return f"it cannot write its journal: {why}"
 
 
 def pid_of(value: object) -> int | None:

@@ -76,7 +76,7 @@ class KeeperLauncher:
             "cwd": row.directory,
             "socket": str(files.socket()),
             "generation": self._generation,
-            "mark": f"{row.id}.{row.run}",
+            "mark": files.mark(row.run),
         }
         said = await self._run_keeper(spec)
         if said.get("code") == "lock_held":

@@ -50,6 +50,14 @@ class SessionFiles:
         digest = hashlib.blake2s(os.fsencode(self.directory.absolute()), digest_size=8).hexdigest()
         return private / f"{digest}.sock"
 
+    def mark(self, run: int) -> str:
+        """What all processes of this run carry in their environment."""
+        return f"{self.directory.name}.{run}"
+
+    def is_gone(self) -> bool:
+        """Whether somebody removed the session's directory, or none was ever made."""
+        return not self.directory.is_dir()
+
     def end(self, run: int) -> int:
         """Length of the run's journal in bytes; 0 when there is none."""
         try:
@@ -128,6 +136,8 @@ class SessionFiles:
         late, or to one that an older copy of the database does not know.
         """
         ended: list[int] = []
+        if self.is_gone():
+            return kill_tree(-1, self.mark(run))
         for number in self._latest_runs(run):
             facts = self.run_file(number) or {}
             if number == run or isinstance(facts.get("claude_start"), int):  # else a pid could have a new owner

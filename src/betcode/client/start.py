@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -51,7 +52,9 @@ async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path:
     """
     with contextlib.ExitStack() as turn:
         if await _take_turn(socket_path, turn):
-            await _start(argv, env, log_path, socket_path)
+            left = limits.DAEMON_START_TRIES
+            while not await _start(argv, env, log_path, socket_path, last=left <= 1):
+                left -= 1
 
 
 async def _take_turn(socket_path: Path, turn: contextlib.ExitStack) -> bool:
@@ -86,7 +89,8 @@ async def _attempts() -> AsyncIterator[None]:
         await asyncio.sleep(_POLL_S)
 
 
-async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, socket_path: Path) -> None:
+async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, socket_path: Path, *, last: bool) -> bool:
+    """Start one and wait for its report. False when it was killed before that and another attempt makes sense."""
     log_size = _size(log_path)
     ours, theirs = os.pipe()
     try:
@@ -98,11 +102,12 @@ async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, so
     finally:
         os.close(ours)
     if report is None:
-        raise BetcodeError(
-            "daemon.start_failed", _last_words(child, log_path, log_size), hint="See `betcode daemon logs`."
-        )
+        said = _last_words(child, log_path, log_size)
+        if child.returncode == -signal.SIGKILL and not last:
+            return False
+        raise BetcodeError("daemon.start_failed", said, hint="See `betcode daemon logs`.")
     if report.get("ok"):
-        return
+        return True
     if report.get("code") != "daemon.already_running":
         code = report.get("code", "")
         known = code in CODES
@@ -111,6 +116,7 @@ async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, so
             code if known else "daemon.start_failed", text, hint=str(report.get("hint") or "See `betcode daemon logs`.")
         )
     await _other_one(socket_path, str(report.get("message", "")))
+    return True
 
 
 def _size(path: Path) -> int:

@@ -63,7 +63,8 @@ def exit_fields(
 ) -> dict[str, object]:
     """The exit report, as on disk and in the EXIT frame.
 
-    reason: exited (by itself), close_stdin, term, kill (asked by a daemon), silence, or keeper_terminated.
+    reason: exited (by itself), close_stdin, term, kill (asked by a daemon), silence, keeper_terminated, or homeless
+    (the session's folder was removed and no daemon was attached; then only EXIT carries it).
     """
     return {
         "run": spec.run,

@@ -152,6 +152,8 @@ INTAKE_STEP_BYTES: Final = 1024 * 1024
 # --- daemon and clients ---------------------------------------------------------------------------------------------
 DAEMON_READY_WAIT_S: Final = 30.0
 """From starting the daemon to its first answer; 0.3 s normally, plus adoption."""
+DAEMON_START_TRIES: Final = 3
+"""Starts of a daemon in a row when something kills it with -9 before it is ready."""
 RECONNECT_FIRST_S: Final = 0.05
 """First delay of a client's reconnection; the daemon restarts within a second."""
 RECONNECT_MAX_S: Final = 5.0

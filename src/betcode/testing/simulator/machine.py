@@ -144,6 +144,10 @@ class ModelFiles(SessionFiles):
         """Whether neither a keeper nor a claude of this session lives."""
         return self._machine.holder(self._session) is None
 
+    def is_gone(self) -> bool:
+        """Nobody removes the folders of a model machine."""
+        return False
+
     def left_nothing(self, run: int) -> bool:
         """Whether this run has never been."""
         return self._keeper(run) is None
