@@ -126,3 +126,25 @@ def test_another_daemon_that_never_answers_is_an_error(tmp_path: Path, monkeypat
 def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BetcodeError, match="could not be started"):
         asyncio.run(start_daemon(["/nowhere"], env={}, log_path=tmp_path / "log", socket_path=tmp_path / "socket"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+starts = Path({counter!r})
+starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
+if len(starts.read_text()) <= {times}:
+    os.kill(os.getpid(), signal.SIGKILL)
+fd = int(sys.argv[sys.argv.index("--report-fd") + 1])
+os.write(fd, b'{{"ok": true, "pid": 1}}\\n')
+"""
+
+
+def test_a_daemon_that_is_killed_in_its_start_is_started_again_but_not_for_ever(tmp_path: Path) -> None:
+    counter = tmp_path / "starts"
+    start(tmp_path, KILLED.format(counter=str(counter), times=limits.DAEMON_START_TRIES - 1))
+    assert len(counter.read_text()) == limits.DAEMON_START_TRIES
+    counter.unlink()
+    error = failing(tmp_path, KILLED.format(counter=str(counter), times=100))
+    assert (error.code, len(counter.read_text())) == ("daemon.start_failed", limits.DAEMON_START_TRIES)
+    assert "signal 9" in str(error)

@@ -118,7 +118,7 @@ def _settle_messages(draft: Draft, written: frozenset[str]) -> None:
             again = change(message, state=MessageState.QUEUED, reason="claude ended before it got this", run=0)
             draft.put_message(again)
         elif tools:
-            reason = "claude ended after it had called a tool; how far it got is unknown"
+            reason = "claude ended after it had, or may have, called a tool; how far it got is unknown"
             draft.move_message(message, MessageState.UNKNOWN, reason)
         else:
             draft.move_message(message, MessageState.QUEUED, "claude ended; the message is sent again", run=0)
@@ -127,7 +127,7 @@ def _settle_messages(draft: Draft, written: frozenset[str]) -> None:
         draft.notice(
             "warning",
             "agent.unknown_outcome",
-            "claude ended in the middle of a turn that had used tools; nothing is repeated by itself",
+            "claude ended in the middle of a turn that had, or may have, used tools; nothing is repeated by itself",
             "Look at what was done, then send a message such as `go on`: claude is told that the outcome is unknown.",
         )
     elif not known and (tools or session.cli_state in BUSY) and not session.closing:

@@ -187,9 +187,7 @@ class Keeper(Requests):
 
     def _sync_names(self) -> None:
         """Make the names of new files durable: an intent in a file that a power cut can make vanish is none."""
-        with suppress(
-            OSError
-        ):  # the folder is gone (see _on_home), or no descriptor is free: tried again
+        with suppress(OSError):  # the folder is gone (see _on_home), or no descriptor is free: tried again
             fd = os.open(self._spec.session_dir, os.O_RDONLY | os.O_CLOEXEC)
             self._syncer.submit("close", fd)
 
