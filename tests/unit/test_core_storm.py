@@ -23,7 +23,7 @@ def decide(session: Session, news: Input) -> Decision:
 
 def adopted_while_starting() -> Session:
     """The daemon died after the run's number was stored; the next one takes the session over."""
-    first = decide(new_session(), submit()).session
+    first = decide(new_session(), submit(1)).session
     assert first.process is Process.STARTING
     stored = from_rows(to_row(first), first.messages, first.permissions)
     return decide(stored, Started(stored.run, adopted=True)).session
