@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from betcode.model.frames import Send
 from betcode.testing.installation import Installation, installation, scripted, session_of, until, words
 
 KILLS = int(os.environ.get("BETCODE_KILLS", "8"))
@@ -259,6 +260,52 @@ def test_a_storm_of_kills_loses_no_message_answers_none_twice_and_shows_all_the_
                 f"{dict(storm.kills)}, {len(storm.turns)} turns, {storm.resent} sent again, {dict(looks)}, "
                 f"{sum(v['seq'] for v in views)} events seen by {len(views)} clients"
             )
+
+    with installation() as made:
+        made.env["BETCODE_DAEMON_SLOTS"] = str(SESSIONS)  # as `--slots 10`, for every daemon that anybody starts
+        asyncio.run(run(made))
+
+
+@pytest.mark.req("PS-8")
+@pytest.mark.req("INV-8")
+def test_no_more_turns_run_at_the_same_time_than_there_are_slots_even_when_the_daemon_dies() -> None:
+    slots = 2
+    busiest = 0
+
+    async def watch(made: Installation) -> None:
+        nonlocal busiest
+        while True:
+            stats = await asyncio.to_thread(made.model.stats)
+            busiest = max(busiest, stats["active"])
+            await asyncio.sleep(0.05)  # a sample; two turns that overlap do so for seconds
+
+    async def run(made: Installation) -> None:
+        code, out, err = await look(made, "daemon", "start", "--slots", str(slots), "--json")
+        assert code == 0, out + err
+        made.env["BETCODE_DAEMON_SLOTS"] = str(slots)
+        async with contextlib.AsyncExitStack() as stack:
+            client = await stack.enter_async_context(made.client())
+            sessions = [await stack.enter_async_context(session_of(made, client)) for _ in range(5)]
+            watching = asyncio.create_task(watch(made))
+            turns = [Turn(session, str(uuid.uuid4()), n) for n, session in enumerate(sessions)]
+            for turn in turns:
+                await client.request(Send(session=turn.session, key=turn.key, text=turn.prompt))
+            await until(lambda: busiest == slots, within_s=LAST_S, what="two turns")
+            made.kill_daemon()
+            reasons = set()
+            for turn in turns:
+                stream = client.stream(turn.session)
+                async for news in stream:
+                    event = getattr(news, "event", {})
+                    reasons.add(event.get("reason"))
+                    if event.get("kind") == "turn_ended":
+                        assert event["text"] == turn.answer
+                        break
+                await stream.aclose()
+            watching.cancel()
+            assert busiest == slots
+            assert "other sessions have all slots; it goes on by itself" in reasons
+            assert made.model.stats()["requests_total"] == len(turns)
 
     with installation() as made:
         asyncio.run(run(made))

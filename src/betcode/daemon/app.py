@@ -39,6 +39,7 @@ from betcode.daemon.report import StartReport
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
+from betcode.engine.slots import Slots
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -126,7 +127,6 @@ class _App:
                 environment=dict(os.environ),
                 env_pass=self.config.agent.env_pass,
             )
-            self.apply = lambda config: _apply(config, launcher, claude)
             world = World(
                 store=store,
                 launcher=launcher,
@@ -136,8 +136,10 @@ class _App:
                 log=self.log,
                 meter=metrics,
                 line_bytes_max=self.config.supervision.max_payload_bytes,
+                slots=Slots(self.config.daemon.slots, self.config.daemon.queue),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
             )
+            self.apply = lambda config: _apply(config, launcher, claude, world.slots)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
             await self._serve(registry, store, metrics)
         finally:
@@ -226,11 +228,13 @@ class _App:
         self.log.info("settings read again", changed=taken, needs_restart=later)
 
 
-def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary) -> None:
+def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, slots: Slots) -> None:
     """Use the settings that can change while the daemon runs; new processes get them."""
     set_level(config.daemon.log_level)
     launcher.env_pass = config.agent.env_pass
     claude.configured = config.agent.claude
+    slots.count, slots.queue = config.daemon.slots, config.daemon.queue
+    slots.wake()
 
 
 def resolve_directory(given: str) -> str:

@@ -80,6 +80,10 @@ MESSAGE_KEY_DAYS: Final = 30
 # --- processes ----------------------------------------------------------------------------------------------------
 READY_WAIT_S: Final = 120.0
 """From spawn to the answer to `initialize`: 0.4 s when idle, 6.5 s with ten starts at once on two cores."""
+SLOTS: Final = 64
+"""Turns at the same time where no setting says another number (`daemon.slots`); the largest that a setting may say."""
+SLOTS_QUEUE: Final = 50
+"""Sessions that may wait for a slot (PS-8)."""
 STARTS_AT_ONCE: Final = 3
 """Concurrent starts of claude: each costs one CPU second."""
 STOP_GRACE_S: Final = 5.0
