@@ -58,9 +58,18 @@ async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path:
 
 
 async def _take_turn(socket_path: Path, turn: contextlib.ExitStack) -> bool:
-    """Wait until no other client is starting a daemon. False when one has been started meanwhile."""
+    """Wait until no other client is starting a daemon. False when one has been started meanwhile.
+
+    Those that wait look for a new socket; queueing for the lock to find out, fifty clients would take half a minute.
+    """
     waited = False
+    known = _identity(socket_path)
     async for _ in _attempts():
+        present = _identity(socket_path)
+        if present not in (None, known):
+            known = present
+            if await asyncio.to_thread(brief.answers, socket_path, timeout_s=limits.CLOSE_WAIT_S):
+                return False
         try:
             descriptor = os.open(socket_path.with_name("starting.lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -78,6 +87,15 @@ async def _take_turn(socket_path: Path, turn: contextlib.ExitStack) -> bool:
         f"another client has been starting the daemon for {limits.DAEMON_READY_WAIT_S:.0f} s",
         hint="See `betcode daemon logs`, and try again.",
     )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the socket of one daemon from that of the next; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns
 
 
 async def _attempts() -> AsyncIterator[None]:
