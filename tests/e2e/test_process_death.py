@@ -120,7 +120,9 @@ def test_a_process_that_dies_with_a_question_open_runs_no_tool_and_asks_the_user
             key = await send(client, session, scripted("go on", {"text": "fine"}))
             assert (await outcome(client, session, key))[0] == "completed"
             assert not (made.project / "counter.txt").exists()
-            assert asked(made) == {"ask": 1, "go on": 1}
+            # Without its keeper claude takes the closed pipe for a refusal, and may tell the model so before it ends.
+            assert asked(made)["ask"] <= (2 if victim == "keeper_pid" else 1)
+            assert asked(made)["go on"] == 1
 
     with installation() as made:
         asyncio.run(run(made))
