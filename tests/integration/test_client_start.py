@@ -1,6 +1,7 @@
 """Starting a daemon in the background: its failure reaches the user, and two at once are no failure."""
 
 import asyncio
+import fcntl
 import json
 import os
 import sys
@@ -126,3 +127,47 @@ def test_another_daemon_that_never_answers_is_an_error(tmp_path: Path, monkeypat
 def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BetcodeError, match="could not be started"):
         asyncio.run(start_daemon(["/nowhere"], env={}, log_path=tmp_path / "log", socket_path=tmp_path / "socket"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+starts = Path({counter!r})
+starts.write_text(starts.read_text() + "x" if starts.exists() else "x")
+if len(starts.read_text()) <= {times}:
+    os.kill(os.getpid(), signal.SIGKILL)
+fd = int(sys.argv[sys.argv.index("--report-fd") + 1])
+os.write(fd, b'{{"ok": true, "pid": 1}}\\n')
+"""
+
+
+def test_a_daemon_that_is_killed_in_its_start_is_started_again_but_not_for_ever(tmp_path: Path) -> None:
+    counter = tmp_path / "starts"
+    start(tmp_path, KILLED.format(counter=str(counter), times=limits.DAEMON_START_TRIES - 1))
+    assert len(counter.read_text()) == limits.DAEMON_START_TRIES
+    counter.unlink()
+    error = failing(tmp_path, KILLED.format(counter=str(counter), times=100))
+    assert (error.code, len(counter.read_text())) == ("daemon.start_failed", limits.DAEMON_START_TRIES)
+    assert "signal 9" in str(error)
+
+
+def test_a_client_that_waits_for_another_one_sees_the_new_daemon_without_queueing_for_its_turn(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+
+    async def run() -> None:
+        lock = os.open(tmp_path / "starting.lock", os.O_WRONLY | os.O_CREAT)
+        fcntl.flock(lock, fcntl.LOCK_EX)  # held all the time, as by forty others in turn
+        waiting = asyncio.create_task(
+            start_daemon(["/nonexistent"], env={}, log_path=tmp_path / "log", socket_path=path)
+        )
+        read, write = os.pipe()
+        program = SERVER.format(path=str(path), clients=1)
+        daemon = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, "--report-fd", str(write), pass_fds=(write,)
+        )
+        await asyncio.wait_for(waiting, limits.DAEMON_READY_WAIT_S / 2)
+        await daemon.wait()
+        for descriptor in (lock, read, write):
+            os.close(descriptor)
+
+    asyncio.run(run())

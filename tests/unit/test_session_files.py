@@ -30,13 +30,11 @@ def test_a_claude_of_any_earlier_run_is_ended_when_it_holds_the_lock(tmp_path: P
         _run_file(tmp_path, 5, pid=late.pid, start=1)  # ended long ago; its pid belongs to somebody else by now
         (tmp_path / "6.in").touch()
         (tmp_path / "x.run").touch()
-        assert files.started_runs(before=9) == [5, 3]
-        assert files.started_runs(before=5) == [3]
         assert not files.lock_is_free()
-        files.clear_lock(before=9)
+        files.kill_leftovers(8)
         assert late.wait(timeout=10) != 0
     assert files.lock_is_free()
 
 
-def test_a_session_without_a_directory_has_no_runs(tmp_path: Path) -> None:
-    assert SessionFiles(tmp_path / "nowhere").started_runs(before=9) == []
+def test_a_session_without_a_directory_has_nothing_to_end(tmp_path: Path) -> None:
+    assert SessionFiles(tmp_path / "nowhere").kill_leftovers(9) == []

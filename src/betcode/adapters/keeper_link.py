@@ -9,7 +9,9 @@ session's lock tells which of the two it is: only a free lock means that nothing
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
+from errno import ENOENT
 
 from betcode.adapters.session_files import SessionFiles
 from betcode.core import effects
@@ -20,9 +22,6 @@ from betcode.keeper.protocol import Kind
 from betcode.model import limits
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.wire import claude_stdin
-
-_RETRY_S = 0.05
-"""Between attempts to reach a keeper that holds the lock and does not answer yet."""
 
 
 def encode(line_id: str, command: Command) -> bytes:
@@ -131,7 +130,7 @@ class KeeperLink:
                 self._acknowledged(protocol.json_payload(payload))
             case Kind.BEAT:
                 blocked = protocol.json_payload(payload).get("journal_blocked")
-                self._troubled(f"it cannot write its journal (errno {blocked})" if blocked else "")
+                self._troubled(_journal_trouble(blocked) if blocked else "")
             case Kind.EXIT:
                 self._exit = protocol.json_payload(payload)
                 self._on_disk = True
@@ -171,19 +170,20 @@ class KeeperLink:
             if await self._connect():
                 return
             if self._files.lock_is_free():
+                if self._files.is_gone():  # and the lock with it: claude may live under a keeper that nobody finds
+                    await asyncio.to_thread(self._files.kill_leftovers, self._run)
                 self._on_disk = True
                 return
             if loop.time() >= until:
                 break
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(limits.LOCK_POLL_S)
         await asyncio.to_thread(self._files.kill_leftovers, self._run)
-        until = loop.time() + limits.LOCK_WAIT_S
-        while not self._files.lock_is_free():
-            if loop.time() >= until:
-                self._troubled("its lock is held and nobody answers; claude may be running without it")
-                return
-            await asyncio.sleep(_RETRY_S)
-        self._on_disk = True
+        self._on_disk = await self._files.lock_gets_free()
+        if not self._on_disk:
+            await asyncio.to_thread(self._files.kill_keepers, self._run)  # claude is gone: it has nothing left to keep
+            self._on_disk = await self._files.lock_gets_free()
+        if not self._on_disk:
+            self._troubled("its lock is held and nobody answers; claude may be running without it")
 
     async def _connect(self) -> bool:
         try:
@@ -254,7 +254,15 @@ class KeeperLink:
             reason=str(report.get("reason") or "its keeper left no report: it was killed, or the machine stopped"),
             stderr_tail=tuple(str(line) for line in tail) if isinstance(tail, list) else (),
             written=self._files.written(self._run),
+            never_started=self._exit is None and self._files.left_nothing(self._run),
         )
+
+
+def _journal_trouble(errno: object) -> str:
+    if errno == ENOENT:
+        return "the folder of this session was removed; if the daemon ends now, claude is ended too"
+    why = os.strerror(errno) if isinstance(errno, int) else "unknown error"
+    return f"it cannot write its journal: {why}"
 
 
 def pid_of(value: object) -> int | None:

@@ -76,11 +76,12 @@ class KeeperLauncher:
             "cwd": row.directory,
             "socket": str(files.socket()),
             "generation": self._generation,
-            "mark": f"{row.id}.{row.run}",
+            "mark": files.mark(row.run),
         }
         said = await self._run_keeper(spec)
         if said.get("code") == "lock_held":
-            await asyncio.to_thread(files.clear_lock, row.run)
+            await asyncio.to_thread(files.kill_leftovers, row.run - 1)
+            await files.lock_gets_free()  # its keeper still reads the rest and writes its report
             said = await self._run_keeper(spec)
         if not said.get("ok"):
             raise _spawn_failed(f"{said.get('message') or said.get('code') or 'the keeper did not start'}")

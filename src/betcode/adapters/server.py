@@ -9,6 +9,7 @@ import stat
 import struct
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from websockets.asyncio.server import Server, ServerConnection, unix_serve
@@ -60,12 +61,21 @@ class SocketChannel:
 class LocalServer:
     """Listens on one socket path. `serve_client` gets each connection that is allowed."""
 
-    def __init__(self, path: Path, serve_client: Callable[[SocketChannel], Awaitable[None]], pages: dict[str, Page]):
-        """`pages`: HTTP GET paths beside the WebSocket."""
+    def __init__(
+        self,
+        path: Path,
+        serve_client: Callable[[SocketChannel], Awaitable[None]],
+        pages: dict[str, Page],
+        *,
+        clients_max: int = limits.CONNECTIONS_MAX,
+    ) -> None:
+        """`pages`: HTTP GET paths beside the WebSocket. One client more than `clients_max` gets a 503."""
         self._path = path
         self._serve_client = serve_client
         self._pages = pages
         self._server: Server | None = None
+        self._bound = (0, 0)
+        self._clients_max = clients_max
         self.clients = 0
 
     async def start(self) -> None:
@@ -96,6 +106,7 @@ class LocalServer:
                 f"the socket {str(self._path)!r} is open to other users",
                 hint="Use a runtime directory on a file system that keeps permissions.",
             )
+        self._bound = (found.st_dev, found.st_ino)
         self._server = await unix_serve(
             self._on_connection,
             sock=listener,
@@ -113,7 +124,10 @@ class LocalServer:
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
-        self._path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            found = self._path.stat()
+            if (found.st_dev, found.st_ino) == self._bound:  # it may be that of a later daemon
+                self._path.unlink()
 
     async def _on_request(self, connection: ServerConnection, request: Request) -> Response | None:
         if not _is_owner(connection):
@@ -124,7 +138,7 @@ class LocalServer:
             return _response(http.HTTPStatus(code), content_type, body)
         if "Origin" in request.headers:
             return _response(http.HTTPStatus.FORBIDDEN, "text/plain", b"browsers cannot use this socket\n")
-        if self.clients >= limits.CONNECTIONS_MAX:
+        if self.clients >= self._clients_max:
             body = b"as many clients as allowed are connected\n"
             return _response(http.HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", body)
         return None

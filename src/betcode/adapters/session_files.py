@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import os
@@ -48,6 +49,14 @@ class SessionFiles:
             )
         digest = hashlib.blake2s(os.fsencode(self.directory.absolute()), digest_size=8).hexdigest()
         return private / f"{digest}.sock"
+
+    def mark(self, run: int) -> str:
+        """What all processes of this run carry in their environment."""
+        return f"{self.directory.name}.{run}"
+
+    def is_gone(self) -> bool:
+        """Whether somebody removed the session's directory, or none was ever made."""
+        return not self.directory.is_dir()
 
     def end(self, run: int) -> int:
         """Length of the run's journal in bytes; 0 when there is none."""
@@ -108,35 +117,61 @@ class SessionFiles:
         finally:
             os.close(fd)
 
-    def started_runs(self, before: int) -> list[int]:
-        """Runs below `before` whose claude was started, newest first."""
+    async def lock_gets_free(self) -> bool:
+        """Wait for the end of whoever holds the lock. False when it is still held after `limits.LOCK_WAIT_S`."""
+        for _ in range(round(limits.LOCK_WAIT_S / limits.LOCK_POLL_S)):
+            if self.lock_is_free():
+                return True
+            await asyncio.sleep(limits.LOCK_POLL_S)
+        return False
+
+    def left_nothing(self, run: int) -> bool:
+        """Whether no trace of this run is here: then its claude was never started, or at least never told anything."""
+        return not (self.run_file(run) or self.exit_report(run) or self.end(run) or self.written(run))
+
+    def kill_leftovers(self, run: int) -> list[int]:
+        """End a claude whose keeper does not answer, with its tools. Only processes that carry a run's mark or pid.
+
+        It may belong to another run than `run`: to one that an earlier daemon had begun to start and whose keeper was
+        late, or to one that an older copy of the database does not know.
+        """
+        ended: list[int] = []
+        if self.is_gone():
+            return kill_tree(-1, self.mark(run))
+        for number in self._latest_runs(run):
+            facts = self.run_file(number) or {}
+            if number == run or isinstance(facts.get("claude_start"), int):  # else a pid could have a new owner
+                ended += _kill_claude(facts)
+        return ended
+
+    def kill_keepers(self, run: int) -> list[int]:
+        """End keepers that hold the lock although their claude is gone: stopped, or stuck."""
+        ended: list[int] = []
+        for number in self._latest_runs(run):
+            facts = self.run_file(number) or {}
+            pid, start = facts.get("keeper_pid"), facts.get("keeper_start")
+            if isinstance(pid, int) and isinstance(start, int) and kill(Process(pid, 0, start), SIGKILL):
+                ended.append(pid)
+        return ended
+
+    def _latest_runs(self, run: int) -> list[int]:
+        """`run` and the newest others, of which one may hold the lock."""
         try:
             names = os.listdir(self.directory)
         except FileNotFoundError:
-            return []
-        runs = [int(name[:-4]) for name in names if name.endswith(".run") and name[:-4].isdecimal()]
-        return sorted((run for run in runs if run < before), reverse=True)
+            return [run]
+        runs = {int(name[:-4]) for name in names if name.endswith(".run") and name[:-4].isdecimal()}
+        return [run, *sorted(runs - {run}, reverse=True)[: limits.RUNS_LOOKED_AT_MAX]]
 
-    def clear_lock(self, before: int) -> None:
-        """End whatever claude of an earlier run holds the lock.
 
-        It need not be the one before: a keeper may come up after the daemon that asked for it was killed, and after
-        the next daemon has found nobody there and has gone on.
-        """
-        for run in self.started_runs(before)[: limits.RUNS_CLEARED_MAX]:
-            self.kill_leftovers(run)
-            if self.lock_is_free():
-                return
-
-    def kill_leftovers(self, run: int) -> list[int]:
-        """End a claude whose keeper is gone, with its tools. Only processes that carry this run's mark or pid."""
-        facts = self.run_file(run) or {}
-        pid, start, mark = facts.get("claude_pid"), facts.get("claude_start"), facts.get("mark")
-        if not isinstance(pid, int) or not isinstance(mark, str):
-            return []
-        ended: list[int] = []
-        if start is None or start_ticks(pid) == start:
-            claude = Process(pid, 0, start if isinstance(start, int) else None)
-            if kill(claude, SIGKILL):
-                ended.append(pid)
-        return ended + kill_tree(pid, mark)
+def _kill_claude(facts: dict[str, object]) -> list[int]:
+    """End the claude that a run file names, and everything that bears the run's mark."""
+    pid, start, mark = facts.get("claude_pid"), facts.get("claude_start"), facts.get("mark")
+    if not isinstance(pid, int) or not isinstance(mark, str):
+        return []
+    ended: list[int] = []
+    if start is None or start_ticks(pid) == start:
+        claude = Process(pid, 0, start if isinstance(start, int) else None)
+        if kill(claude, SIGKILL):
+            ended.append(pid)
+    return ended + kill_tree(pid, mark)

@@ -11,6 +11,9 @@ from betcode.cli.output import say, say_json
 from betcode.client import brief
 from betcode.model.errors import BetcodeError
 
+slots_option = click.option(
+    "--slots", type=int, metavar="N", help="Turns that may run at the same time, as the setting `daemon.slots`."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON instead of text.")
 
 
@@ -31,8 +34,9 @@ def daemon() -> None:
 
 @daemon.command()
 @click.option("--report-fd", type=int, hidden=True, help="Where to report to the process that started this one.")
+@slots_option
 @pass_invocation
-def run(invocation: Invocation, *, report_fd: int | None) -> int:
+def run(invocation: Invocation, *, report_fd: int | None, slots: int | None) -> int:
     """Run the daemon in the foreground until ctrl-c; its log goes to standard error too.
 
     For service managers. Exit statuses: 2 another daemon runs; 72 no claude; 78 wrong configuration.
@@ -48,7 +52,7 @@ def run(invocation: Invocation, *, report_fd: int | None) -> int:
     from betcode.daemon.report import StartReport
 
     def load_again() -> Loaded:
-        flags = {"agent.claude": invocation.claude_program() or None}
+        flags = {"agent.claude": invocation.claude_program() or None, "daemon.slots": slots}
         return load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths)
 
     try:
@@ -68,18 +72,20 @@ def run(invocation: Invocation, *, report_fd: int | None) -> int:
 
 
 @daemon.command()
+@slots_option
 @json_option
 @pass_invocation
-def start(invocation: Invocation, *, as_json: bool) -> int:
+def start(invocation: Invocation, *, as_json: bool, slots: int | None) -> int:
     """Start the daemon in the background, unless one runs, and wait until it answers.
 
     \b
-    Example:
+    Examples:
       betcode daemon start
+      betcode daemon start --slots 10
     """
     running = brief.answers(invocation.paths.socket)
     if not running:
-        asyncio.run(invocation.start_daemon())
+        asyncio.run(invocation.start_daemon(*([] if slots is None else ["--slots", str(slots)])))
     found = brief.ask(invocation.paths.socket, "status")["daemon"]
     if as_json:
         say_json({"daemon": found, "started": not running})

@@ -49,14 +49,14 @@ class Invocation:
         given = self.claude or ""
         return os.path.abspath(os.path.expanduser(given)) if "/" in given else given
 
-    async def start_daemon(self) -> None:
-        """Start a daemon in the background and return when it answers. Raises BetcodeError."""
+    async def start_daemon(self, *options: str) -> None:
+        """Start a daemon in the background, with these options, and return when it answers. Raises BetcodeError."""
         from betcode.client.start import start_daemon
         from betcode.config.paths import prepare
 
         prepare(self.paths)
         await start_daemon(
-            self.daemon_argv(), env=dict(self.env), log_path=self.paths.log, socket_path=self.paths.socket
+            [*self.daemon_argv(), *options], env=dict(self.env), log_path=self.paths.log, socket_path=self.paths.socket
         )
 
     def client(self, *, start: bool = True) -> Client:

@@ -88,6 +88,10 @@ class _Frames:
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key.encode() + b"\r\n\r\n"
         )
         status = self._stream.readline(_HEAD_BYTES_MAX)
+        if status.split(b" ")[1:2] == [b"503"]:
+            raise BetcodeError(
+                "limit.connections", "as many clients as the daemon admits are connected", hint="Close one of them."
+            )
         if status.split(b" ")[1:2] != [b"101"]:
             raise ConnectionError(f"unexpected answer {status[:100]!r}")
         while self._stream.readline(_HEAD_BYTES_MAX) not in (b"\r\n", b""):

@@ -159,6 +159,8 @@ class Connection:
             raise self._end(closed) from closed
         finally:
             del self._waiting[number]
+            if reply.done() and not reply.cancelled():
+                reply.exception()  # looked at, or asyncio complains of a loss that the failed `send` has told already
 
     async def wait_lost(self) -> ConnectionLost:
         """Return when the connection has ended, with the reason."""

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -51,13 +52,24 @@ async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path:
     """
     with contextlib.ExitStack() as turn:
         if await _take_turn(socket_path, turn):
-            await _start(argv, env, log_path, socket_path)
+            left = limits.DAEMON_START_TRIES
+            while not await _start(argv, env, log_path, socket_path, last=left <= 1):
+                left -= 1
 
 
 async def _take_turn(socket_path: Path, turn: contextlib.ExitStack) -> bool:
-    """Wait until no other client is starting a daemon. False when one has been started meanwhile."""
+    """Wait until no other client is starting a daemon. False when one has been started meanwhile.
+
+    Those that wait look for a new socket; queueing for the lock to find out, fifty clients would take half a minute.
+    """
     waited = False
+    known = _identity(socket_path)
     async for _ in _attempts():
+        present = _identity(socket_path)
+        if present not in (None, known):
+            known = present
+            if await asyncio.to_thread(brief.answers, socket_path, timeout_s=limits.CLOSE_WAIT_S):
+                return False
         try:
             descriptor = os.open(socket_path.with_name("starting.lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -77,6 +89,15 @@ async def _take_turn(socket_path: Path, turn: contextlib.ExitStack) -> bool:
     )
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the socket of one daemon from that of the next; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns
+
+
 async def _attempts() -> AsyncIterator[None]:
     """Yield every `_POLL_S` for as long as a daemon may take to start."""
     clock = asyncio.get_running_loop().time
@@ -86,7 +107,8 @@ async def _attempts() -> AsyncIterator[None]:
         await asyncio.sleep(_POLL_S)
 
 
-async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, socket_path: Path) -> None:
+async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, socket_path: Path, *, last: bool) -> bool:
+    """Start one and wait for its report. False when it was killed before that and another attempt makes sense."""
     log_size = _size(log_path)
     ours, theirs = os.pipe()
     try:
@@ -98,11 +120,12 @@ async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, so
     finally:
         os.close(ours)
     if report is None:
-        raise BetcodeError(
-            "daemon.start_failed", _last_words(child, log_path, log_size), hint="See `betcode daemon logs`."
-        )
+        said = _last_words(child, log_path, log_size)
+        if child.returncode == -signal.SIGKILL and not last:
+            return False
+        raise BetcodeError("daemon.start_failed", said, hint="See `betcode daemon logs`.")
     if report.get("ok"):
-        return
+        return True
     if report.get("code") != "daemon.already_running":
         code = report.get("code", "")
         known = code in CODES
@@ -111,6 +134,7 @@ async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, so
             code if known else "daemon.start_failed", text, hint=str(report.get("hint") or "See `betcode daemon logs`.")
         )
     await _other_one(socket_path, str(report.get("message", "")))
+    return True
 
 
 def _size(path: Path) -> int:

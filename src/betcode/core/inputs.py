@@ -120,7 +120,8 @@ class StartFailed:
 class Ended:
     """The process of `run` is gone and its journal is read to the end.
 
-    `written` holds the ids of stdin lines that the keeper began to write, whole or in part.
+    `written` holds the ids of stdin lines that the keeper began to write, whole or in part. `never_started`: there was
+    no such process, since the daemon that was to start it ended before.
     """
 
     run: int
@@ -129,6 +130,7 @@ class Ended:
     reason: str
     stderr_tail: tuple[str, ...] = ()
     written: frozenset[str] = field(default_factory=frozenset)
+    never_started: bool = False
 
 
 @dataclass(frozen=True, slots=True)

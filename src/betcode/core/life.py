@@ -84,6 +84,8 @@ class Session:
     """Crashes since a turn last ended: with them the delays grow, however long each process lives (INV-5)."""
     restart_s: float | None = None
     ready_by_s: float | None = None
+    gated: bool = False
+    """No turn may begin now: other sessions have all slots. Set by the engine before each step, not stored."""
     shown_state: str = SessionState.NEW
     kinds_warned: frozenset[str] = field(default_factory=frozenset)
 
@@ -111,6 +113,18 @@ def state_of(session: Session) -> SessionState:
     if session.current is not None or session.turn is not None or session.cli_state in BUSY:
         return SessionState.ACTIVE
     return SessionState.NEW if session.run == 0 else SessionState.IDLE
+
+
+def needs_slot(session: Session) -> bool:
+    """Whether it works now, and not only waits for a person (PS-8)."""
+    asks = any(p.state is PermissionState.PENDING for p in session.permissions)
+    return not asks and state_of(session) in (SessionState.SPAWNING, SessionState.ACTIVE)
+
+
+def waits_for_slot(session: Session) -> bool:
+    """Whether nothing but a slot is missing for its next message."""
+    stuck = session.held or session.crashed or session.closing or session.closed or session.restart_s is not None
+    return session.gated and not stuck and session.current is None and bool(session.waiting)
 
 
 def deadline_s(session: Session, unix_to_steady: float) -> float | None:

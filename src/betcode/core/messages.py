@@ -78,6 +78,8 @@ def pump(draft: Draft) -> None:
         return _explain(draft, "claude ended too often; retry the session")
     if session.restart_s is not None:
         return _explain(draft, "claude is being restarted")
+    if session.gated:
+        return _explain(draft, "other sessions have all slots; it goes on by itself")
     if session.process is Process.NONE:
         start_process(draft)
         return _explain(draft, "claude is starting")

@@ -97,7 +97,11 @@ def on_ended(draft: Draft, news: Ended) -> None:
     draft.set(process=Process.NONE, turn=None, cli_state="", ready_by_s=None)
     if _close_if_asked(draft):
         return
-    if crashed and not planned:
+    if news.never_started and session.process is Process.UNREADY:
+        draft.set(reason="the daemon ended before it had started claude")
+        messages.pump(draft)
+        draft.tell(draft.session.reason)
+    elif crashed and not planned:
         _count_crash(draft, f"claude ended unexpectedly ({describe(news)})", "", news.stderr_tail)
     else:
         messages.pump(draft)
@@ -114,7 +118,7 @@ def _settle_messages(draft: Draft, written: frozenset[str]) -> None:
             again = change(message, state=MessageState.QUEUED, reason="claude ended before it got this", run=0)
             draft.put_message(again)
         elif tools:
-            reason = "claude ended after it had called a tool; how far it got is unknown"
+            reason = "claude ended after it had, or may have, called a tool; how far it got is unknown"
             draft.move_message(message, MessageState.UNKNOWN, reason)
         else:
             draft.move_message(message, MessageState.QUEUED, "claude ended; the message is sent again", run=0)
@@ -123,7 +127,7 @@ def _settle_messages(draft: Draft, written: frozenset[str]) -> None:
         draft.notice(
             "warning",
             "agent.unknown_outcome",
-            "claude ended in the middle of a turn that had used tools; nothing is repeated by itself",
+            "claude ended in the middle of a turn that had, or may have, used tools; nothing is repeated by itself",
             "Look at what was done, then send a message such as `go on`: claude is told that the outcome is unknown.",
         )
     elif not known and (tools or session.cli_state in BUSY) and not session.closing:

@@ -13,6 +13,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -39,6 +40,7 @@ from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
 from betcode.engine.restore import restore_all
+from betcode.engine.slots import Slots
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -74,7 +76,7 @@ def run_daemon(
             paths.log, config.daemon.log_level, bytes_max=config.daemon.log_bytes_max, to_terminal=foreground
         )
         try:
-            asyncio.run(_App(paths, config, log, report, reload).run())
+            asyncio.run(_App(paths, config, lock, log, report, reload).run())
         except BetcodeError as error:
             log.error("the daemon ends", error_type=error.code, detail=str(error))
             raise
@@ -95,17 +97,20 @@ class _App:
 
     paths: Paths
     config: Config
+    lock: DaemonLock
     log: JsonLog
     report: StartReport
     reload: Callable[[], Config] | None = None
     apply: Callable[[Config], None] = lambda config: None
     started_at: str = ""
+    files: int = 0
+    """Descriptors this process may have."""
     end_sessions: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     conversations: set[Conversation] = field(default_factory=set)
 
     async def run(self) -> None:
-        raise_file_limit()
+        self.files = raise_file_limit()
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
@@ -123,7 +128,6 @@ class _App:
                 environment=dict(os.environ),
                 env_pass=self.config.agent.env_pass,
             )
-            self.apply = lambda config: _apply(config, launcher, claude)
             world = World(
                 store=store,
                 launcher=launcher,
@@ -133,8 +137,10 @@ class _App:
                 log=self.log,
                 meter=metrics,
                 line_bytes_max=self.config.supervision.max_payload_bytes,
+                slots=Slots(self.config.daemon.slots, self.config.daemon.queue),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
             )
+            self.apply = lambda config: _apply(config, launcher, claude, world.slots)
             self._tell_damage(store)
             await restore_all(world, store.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
@@ -175,14 +181,14 @@ class _App:
             finally:
                 self.conversations.discard(conversation)
 
-        server = LocalServer(self.paths.socket, serve_client, pages.all())
+        server = LocalServer(self.paths.socket, serve_client, pages.all(), clients_max=clients_max(self.files))
         self._on_signals()
         busy = await registry.open()
         try:
             await server.start()
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
-            await self.stopping.wait()
+            removed = await self._stopped_or_removed()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True
             if self.end_sessions:
@@ -192,6 +198,22 @@ class _App:
         finally:
             await registry.close()
             await server.stop()
+        if removed:
+            raise BetcodeError(
+                "store.failed",
+                f"the data directory {str(self.paths.data)!r} was removed while the daemon ran",
+                hint="Its sessions end. The next command starts a daemon with an empty data directory.",
+            )
+
+    async def _stopped_or_removed(self) -> bool:
+        """Wait for the end. True when there is nothing left to serve: what would be written now would be lost."""
+        while not self.stopping.is_set():
+            if self.lock.is_lost:
+                return True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limits.HOME_CHECK_S):
+                    await self.stopping.wait()
+        return False
 
     def _stop(self, end_sessions: bool) -> None:
         self.end_sessions = self.end_sessions or end_sessions
@@ -218,11 +240,13 @@ class _App:
         self.log.info("settings read again", changed=taken, needs_restart=later)
 
 
-def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary) -> None:
+def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, slots: Slots) -> None:
     """Use the settings that can change while the daemon runs; new processes get them."""
     set_level(config.daemon.log_level)
     launcher.env_pass = config.agent.env_pass
     claude.configured = config.agent.claude
+    slots.count, slots.queue = config.daemon.slots, config.daemon.queue
+    slots.wake()
 
 
 def resolve_directory(given: str) -> str:
@@ -247,9 +271,15 @@ def resolve_directory(given: str) -> str:
     return str(real)
 
 
-def raise_file_limit() -> None:
-    """Use as many descriptors as the system allows: each session needs a few."""
+def raise_file_limit() -> int:
+    """Use as many descriptors as the system allows: each session needs a few. Returns how many that are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if sys.platform == "linux" else min(hard, 10_240)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted)
+
+
+def clients_max(files: int) -> int:
+    """How many clients are let in: with few descriptors at most half of them, or no claude could be started."""
+    return min(limits.CONNECTIONS_MAX, files // 2)

@@ -45,6 +45,20 @@ class DaemonLock:
             self.release()
             raise _unwritable(self._path, error) from error
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the file was removed or replaced: another daemon can start, and nothing written here is kept."""
+        if self._fd is None:
+            return True
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # a disk that cannot say is no proof
+        held = os.fstat(self._fd)
+        return (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino)
+
     def release(self) -> None:
         """Let another daemon start."""
         if self._fd is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from betcode.core.draft import Decision
-from betcode.core.effects import Effect
+from betcode.core.effects import Effect, StartProcess
 from betcode.engine.feed import Feed
 from betcode.engine.ports import Log
 from betcode.engine.world import World
@@ -91,7 +91,7 @@ class Committer:
             self._something.clear()
             batch, self._pending = self._pending, _Pending()
             row = self._row()
-            if batch.events or batch.rows:
+            if batch.events or batch.rows or any(isinstance(e, StartProcess) for e in batch.effects):
                 await self._world.store.commit(
                     Transaction(
                         session=row,

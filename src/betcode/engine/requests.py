@@ -96,6 +96,13 @@ class Requests:
     async def _send(self, request: frames.Send, client: str) -> dict[str, Any]:
         session = self._registry.find(request.session)
         known = await self._registry.message(request.key)
+        slots = self._registry.world.slots
+        if known is None and slots.refuses(session):
+            raise BetcodeError(
+                "session.queue_full",
+                f"all {slots.count} slots are taken and {slots.queue} sessions wait for one already",
+                hint="Send it again later, or raise `daemon.slots` or `daemon.queue` in the settings.",
+            )
         return await self._registry.runner(session).ask(
             lambda t: inputs.Submit(t, MessageId(request.key), request.text, client, known, request.steer)
         )

@@ -17,7 +17,16 @@ from typing import Any
 from betcode.core.backoff import delay_s
 from betcode.core.effects import Effect, EndProcess, Refuse, Reply, StartProcess, Write
 from betcode.core.inputs import Behind, Ended, Input, NotWritten, Saw, Started, StartFailed, Tell, Tick, Written
-from betcode.core.life import Process, Session, deadline_s, from_rows, state_of, to_row
+from betcode.core.life import (
+    Process,
+    Session,
+    deadline_s,
+    from_rows,
+    needs_slot,
+    state_of,
+    to_row,
+    waits_for_slot,
+)
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.engine.committer import Committer
@@ -73,6 +82,7 @@ class SessionRunner:
         self._committer = Committer(self.feed, world, self.log, lambda: to_row(self.session), self._do)
         self._ingest = Ingest(row.offset, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
         self._holds_start = False
+        self._woken = False
         self._failed: asyncio.Future[None] | None = None
         self._tasks = Tasks(self._task_failed)
 
@@ -196,6 +206,7 @@ class SessionRunner:
         """Stop all tasks and leave the keeper alone. Whoever waits learns that nothing was done."""
         await self._tasks.cancel()
         self._release_start(force=True)
+        self.world.slots.settle(self.id, needs=False, wants=False, wake=self._slot_is_free)
         if self.link is not None:
             await self.link.close()
             self.link = None
@@ -228,6 +239,9 @@ class SessionRunner:
                         self._on_news(item.news)
                 case _:
                     self._step(item)
+            if self._woken:
+                self._woken = False
+                self._step(Tick())
             self._committer.flush()
             self._release_start()
             await self._committer.not_far_behind()
@@ -281,19 +295,32 @@ class SessionRunner:
             self._step(Saw(fact, shown))
         self.feed.transcript.open.clear()
         self.link = None
-        if self.session.process is not Process.STOPPING and not self.session.closing:
+        if news.never_started:
+            self.log.info("the daemon before this one ended before it had started claude", run=self.session.run)
+        elif self.session.process is not Process.STOPPING and not self.session.closing:
             self.world.meter.crashed("none" if news.code is None else str(news.code))
         self.log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
         run = self.session.run
-        self._step(Ended(run, news.code, news.signal, news.reason, news.stderr_tail, news.written))
+        ended = Ended(run, news.code, news.signal, news.reason, news.stderr_tail, news.written, news.never_started)
+        self._step(ended)
 
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""
-        before = self.session
+        slots = self.world.slots
+        gated = not slots.may_begin(self.id)
+        before = self.session if self.session.gated is gated else replace(self.session, gated=gated)
         decision = step(before, news, self.world.clock.now(), self.world.rng)
         self.session = decision.session
+        needs, wants = needs_slot(self.session), waits_for_slot(self.session)
+        slots.settle(self.id, needs=needs, wants=wants, wake=self._slot_is_free)
         self._committer.add(decision)
         self._count(decision.rows)
+
+    def _slot_is_free(self) -> None:
+        """Decide again soon; a full inbox is about to be worked on anyway."""
+        self._woken = True
+        with suppress(asyncio.QueueFull):
+            self._inbox.put_nowait(Tick())
 
     def _count(self, rows: tuple[Message | Permission, ...]) -> None:
         for row in rows:

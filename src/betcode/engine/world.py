@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from betcode.engine.ports import Clock, Launcher, Log, Marks, Meter, Store
+from betcode.engine.slots import Slots
 from betcode.model import limits
 
 
@@ -25,5 +26,6 @@ class World:
     changed: Callable[[str], None] = lambda session: None
     """Called with a session's id when its summary changed."""
     line_bytes_max: int = limits.LINE_BYTES_MAX
+    slots: Slots = field(default_factory=Slots)
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.STARTS_AT_ONCE))
     """Held by a session from the start of its process until claude is ready or gone."""

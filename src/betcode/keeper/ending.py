@@ -77,11 +77,11 @@ class Ending:
 
         `grace_s` lies between the two; None stands for TERM_GRACE_S.
 
-        May come several times and get harder. The report names the first reason. Once claude has ended, kill and
-        keeper_terminated still mean: do not wait for a full disk any longer.
+        May come several times and get harder. The report names the first reason. Once claude has ended, kill,
+        keeper_terminated and homeless still mean: do not wait for the disk any longer.
         """
         if self._phase != _RUNNING:
-            if reason in ("kill", "keeper_terminated"):
+            if reason in ("kill", "keeper_terminated", "homeless"):
                 self._give_up_at = time.monotonic()
             return
         if self._reason == "exited":
@@ -166,6 +166,8 @@ class Ending:
         self._sync_all()
         try:
             write_atomically(self._run.files, self._spec.path("exit"), dump_json(self._report), durable=True)
+        except FileNotFoundError:
+            self._say_farewell()  # the folder is gone: no report can be written, now or later
         except OSError:
             self._timers.set("report", time.monotonic() + RETRY_S)
         else:

@@ -70,7 +70,7 @@ class Prepared:
 
 
 def _take_lock(spec: Spec) -> int:
-    path = f"{spec.session_dir}/lock"
+    path = spec.lock_path
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -212,6 +212,7 @@ def _assemble(prepared: Prepared, child: Child, *, started_unix_s: float) -> Kee
         journal=prepared.journal,
         records=prepared.records,
         files=prepared.files,
+        lock_fd=prepared.lock_fd,
         started_unix_s=started_unix_s,
     )
     return Keeper(run, prepared.listener)

@@ -40,6 +40,7 @@ BEAT_S = 5.0  # a daemon that misses three knows that the keeper is stopped
 
 # ending
 SILENCE_S_MAX = 86_400.0  # no daemon and no output for a day: nobody will come back for it
+HOME_S = 5.0  # between looks whether the session's folder is still there: two system calls
 GRACE_S_MAX = 3_600.0  # the longest time a daemon may give claude between SIGTERM and SIGKILL
 TERM_GRACE_S = 5.0  # claude needs 3 s at most after SIGTERM when a tool runs
 DRAIN_S_MAX = 2.0  # for the rest of stdout after claude's end; a tool that holds the pipe must not hold the keeper

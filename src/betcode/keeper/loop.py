@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import time
+from errno import ENOENT
 
 from betcode.keeper.bare import signals, sockets, suppress
 from betcode.keeper.daemons import Daemons, Requests
 from betcode.keeper.decide import Ack
 from betcode.keeper.ending import Ending
-from betcode.keeper.limits import BEAT_S, READ_BYTES, SYNC_S
+from betcode.keeper.limits import BEAT_S, HOME_S, READ_BYTES, SYNC_S
 from betcode.keeper.poller import READ, Poller
 from betcode.keeper.protocol import VERSION_MAX, VERSION_MIN, Kind
 from betcode.keeper.reserve import Reserve
@@ -88,9 +89,11 @@ class Keeper(Requests):
         self._poller.watch(run.child.stderr, READ, self._on_stderr)
         self._quiet_since = time.monotonic()  # the last time a daemon left; see _on_silence
         self._timers.set("silence", self._quiet_since + run.spec.silence_s_max)
+        self._timers.set("home", self._quiet_since + HOME_S)
 
     def keep(self) -> None:
         """Return when claude has ended, its report is written and the daemons have taken everything."""
+        self._reserve.sweep(self._spec.session_dir)
         self._reserve.take()
         self._sync_names()  # before any intent: the thread takes one after the other
         self._ending.reap()  # it may have ended before SIGCHLD was caught
@@ -136,6 +139,8 @@ class Keeper(Requests):
             self._stdout.retry()
         elif name == "silence":
             self._on_silence()
+        elif name == "home":
+            self._on_home()
         elif name == "beat":
             self._on_beat()
         elif name in ("idle", "accept"):
@@ -158,6 +163,12 @@ class Keeper(Requests):
         else:
             self._timers.set("silence", since + self._spec.silence_s_max)
 
+    def _on_home(self) -> None:
+        """Without its folder no other daemon could find claude, and a second one would be started beside it."""
+        if self._run.homeless and (self._ending.claude_ended or not self._daemons.is_attached):
+            self._ending.end("homeless", grace_s=None)
+        self._timers.set("home", time.monotonic() + HOME_S)
+
     def _sync(self) -> None:
         """Once a second while anything is written; never two at a time, so a slow disk gets no queue."""
         with suppress(OSError):  # they stay late; the next round tries again
@@ -176,8 +187,9 @@ class Keeper(Requests):
 
     def _sync_names(self) -> None:
         """Make the names of new files durable: an intent in a file that a power cut can make vanish is none."""
-        fd = os.open(self._spec.session_dir, os.O_RDONLY | os.O_CLOEXEC)
-        self._syncer.submit("close", fd)
+        with suppress(OSError):  # the folder is gone (see _on_home), or no descriptor is free: tried again
+            fd = os.open(self._spec.session_dir, os.O_RDONLY | os.O_CLOEXEC)
+            self._syncer.submit("close", fd)
 
     def _on_synced(self, name: str, errno: int) -> None:
         if name.startswith(_INTENT):
@@ -228,7 +240,7 @@ class Keeper(Requests):
         return {
             "out_end": self._journal.end,
             "stdin_pending": self._stdin.pending,
-            "journal_blocked": self._journal.blocked or None,
+            "journal_blocked": self._journal.blocked or (ENOENT if self._run.homeless else None),
             "sync_failed": self._sync_failed,
         }
 

@@ -40,6 +40,7 @@ def write_run_file(spec: Spec, *, claude_pid: int, started_unix_s: float, files:
     """
     fields = {
         "keeper_pid": os.getpid(),
+        "keeper_start": start_ticks(os.getpid()),
         "claude_pid": claude_pid,
         "claude_start": start_ticks(claude_pid),
         "mark": spec.mark,
@@ -62,7 +63,8 @@ def exit_fields(
 ) -> dict[str, object]:
     """The exit report, as on disk and in the EXIT frame.
 
-    reason: exited (by itself), close_stdin, term, kill (asked by a daemon), silence, or keeper_terminated.
+    reason: exited (by itself), close_stdin, term, kill (asked by a daemon), silence, keeper_terminated, or homeless
+    (the session's folder was removed and no daemon was attached; then only EXIT carries it).
     """
     return {
         "run": spec.run,

@@ -18,6 +18,13 @@ class Reserve:
         self._path = f"{directory}/{run}.reserve"
         self._held = False
 
+    def sweep(self, directory: str) -> None:
+        """Free what killed keepers of earlier runs have left: the caller holds the session's lock."""
+        with suppress(OSError):  # without it the disk has less room, and nothing else is wrong
+            for name in os.listdir(directory):
+                if name.endswith(".reserve") and not self._held:
+                    os.unlink(f"{directory}/{name}")
+
     def take(self) -> None:
         """Allocate it, if the system can do that without writing and has the room."""
         if self._held or not hasattr(os, "posix_fallocate"):

@@ -36,6 +36,11 @@ class Spec:
         self.silence_s_max = _positive(fields, "silence_s_max", SILENCE_S_MAX)
         self.segment_bytes = int(_positive(fields, "segment_bytes", SEGMENT_BYTES))
 
+    @property
+    def lock_path(self) -> str:
+        """The session's lock, the same for all its runs."""
+        return f"{self.session_dir}/lock"
+
     def path(self, name: str) -> str:
         """Path of this run's file with that ending, such as `run` or `exit`."""
         return f"{self.session_dir}/{self.run}.{name}"

@@ -82,6 +82,10 @@ MESSAGE_KEY_DAYS: Final = 30
 # --- processes ----------------------------------------------------------------------------------------------------
 READY_WAIT_S: Final = 120.0
 """From spawn to the answer to `initialize`: 0.4 s when idle, 6.5 s with ten starts at once on two cores."""
+SLOTS: Final = 64
+"""Turns at the same time where no setting says another number (`daemon.slots`); the largest that a setting may say."""
+SLOTS_QUEUE: Final = 50
+"""Sessions that may wait for a slot (PS-8)."""
 STARTS_AT_ONCE: Final = 3
 """Concurrent starts of claude: each costs one CPU second."""
 STOP_GRACE_S: Final = 5.0
@@ -98,8 +102,6 @@ CRASH_WINDOW_S: Final = 60.0
 """See `CRASHES_MAX`."""
 VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
-RUNS_CLEARED_MAX: Final = 20
-"""Earlier runs among which the holder of a session's lock is looked for; nearly always it is the newest."""
 KEEPER_START_WAIT_S: Final = 30.0
 """From starting a keeper to its report."""
 KEEPER_CONNECT_WAIT_S: Final = 5.0
@@ -108,6 +110,10 @@ KEEPER_BEAT_WAIT_S: Final = 20.0
 """Four missed beats of a keeper (5 s each): it is reported as silent."""
 LOCK_WAIT_S: Final = 10.0
 """For the kernel to free a session's lock after its last holder was ended."""
+LOCK_POLL_S: Final = 0.05
+"""Between looks at a lock that is being freed."""
+RUNS_LOOKED_AT_MAX: Final = 20
+"""Newest runs among which the holder of a session's lock is looked for, if it is not the expected one."""
 STDERR_LINES_SHOWN: Final = 10
 """Last lines of stderr shown with a crash."""
 WRITES_PENDING_MAX: Final = 64
@@ -152,6 +158,8 @@ INTAKE_STEP_BYTES: Final = 1024 * 1024
 # --- daemon and clients ---------------------------------------------------------------------------------------------
 DAEMON_READY_WAIT_S: Final = 30.0
 """From starting the daemon to its first answer; 0.3 s normally, plus adoption."""
+DAEMON_START_TRIES: Final = 3
+"""Starts of a daemon in a row when something kills it with -9 before it is ready."""
 RECONNECT_FIRST_S: Final = 0.05
 """First delay of a client's reconnection; the daemon restarts within a second."""
 RECONNECT_MAX_S: Final = 5.0
@@ -160,6 +168,8 @@ RECONNECT_TRIES: Final = 60
 """Attempts before a client says that it cannot connect: about 4 minutes."""
 REQUEST_WAIT_S: Final = 60.0
 """A reply to one request."""
+HOME_CHECK_S: Final = 5.0
+"""Between looks of the daemon whether its data directory is still there."""
 LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 """One log file; the previous one is kept as `.1`."""
 LOG_FIELD_CHARS: Final = 2_000

@@ -53,6 +53,8 @@ class Gone:
     reason: str
     stderr_tail: tuple[str, ...] = ()
     written: frozenset[str] = field(default_factory=frozenset)
+    never_started: bool = False
+    """The daemon that wanted this process ended before its keeper began: there is no trace of it."""
 
 
 News = Output | Confirmed | Rejected | Lost | Troubled | Gone

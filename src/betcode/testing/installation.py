@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random
@@ -17,11 +18,14 @@ from typing import Any
 from betcode.client.client import Client
 from betcode.client.start import start_daemon
 from betcode.config.paths import Paths
-from betcode.keeper.tree import find_tree, kill, start_ticks
+from betcode.keeper.report import read_report
+from betcode.keeper.tree import find_tree, kill, processes, start_ticks
 from betcode.model.rows import Options
 from betcode.testing.claude_home import RunningModelServer, bundled_claude, clean_env, model_server
 
 _POLL_S = 0.01
+_ROUNDS = 20
+"""Looks for processes that were being started while the others were ended."""
 
 
 class Installation:
@@ -78,11 +82,21 @@ class Installation:
 
     def runs(self) -> list[dict[str, Any]]:
         """What the keepers wrote when they started claude."""
-        return [json.loads(file.read_bytes()) for file in self.paths.sessions.glob("*/*.run")]
+        found = (read_report(str(file)) for file in self.paths.sessions.glob("*/*.run"))
+        return [run for run in found if run is not None]
+
+    def _kill_own(self) -> None:
+        """End the daemon and all clients, and whatever they are starting at this moment."""
+        own = f"BETCODE_DATA_DIR={self.paths.data}\0".encode()
+        for _ in range(_ROUNDS):
+            found = [p for p in processes().values() if own in _environment(p.pid) and kill(p, signal.SIGKILL)]
+            if not found:
+                return
+            time.sleep(_POLL_S)
 
     def clean_up(self) -> None:
         """End everything that this installation started and that still lives, by pid and mark."""
-        self.kill_daemon()
+        self._kill_own()
         for run in self.runs():
             for pid in (run["keeper_pid"], run["claude_pid"]):
                 with contextlib.suppress(ProcessLookupError):
@@ -90,6 +104,13 @@ class Installation:
                         os.kill(pid, signal.SIGKILL)
             for process in find_tree(-1, run["mark"]):
                 kill(process, signal.SIGKILL)
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
+    except OSError:
+        return b""  # gone, or not ours
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ class ModelLauncher:
         conversation = self._machine.conversation(row.claude_session_id)
         resume = conversation.can_be_resumed(stage.now_s)
         if await self._spawn(row, resume) is None:
-            self._files(row).clear_lock(row.run)
+            self._files(row).kill_leftovers(row.run - 1)
             if await self._spawn(row, resume) is None:
                 self._pace.failed(row.id)
                 raise BetcodeError("agent.spawn_failed", "the session's lock is held", hint="It is tried again.")

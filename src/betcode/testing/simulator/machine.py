@@ -146,15 +146,26 @@ class ModelFiles(SessionFiles):
         """Whether neither a keeper nor a claude of this session lives."""
         return self._machine.holder(self._session) is None
 
-    def started_runs(self, before: int) -> list[int]:
-        """Runs that came up, newest first."""
-        return sorted((run for run in self._machine.keepers.get(self._session, {}) if run < before), reverse=True)
+    def is_gone(self) -> bool:
+        """Nobody removes the folders of a model machine."""
+        return False
+
+    def left_nothing(self, run: int) -> bool:
+        """Whether this run has never been."""
+        return self._keeper(run) is None
+
+    def kill_keepers(self, run: int) -> list[int]:
+        """A model keeper is never stopped: it ends with its claude."""
+        return []
 
     def kill_leftovers(self, run: int) -> list[int]:
-        """End the claude of this run whose keeper is gone."""
-        keeper = self._keeper(run)
-        if keeper is None or not self._alive() or not keeper.claude.alive:
-            return []
-        self._machine.stage.note(f"a daemon kills the claude of {self._session}.{run}")
-        keeper.claude.kill()
-        return [keeper.claude_pid]
+        """End the claude of this run, or of another that holds the lock."""
+        ended = []
+        runs = self._machine.keepers.get(self._session, {})
+        for number in [run, *sorted(set(runs) - {run}, reverse=True)]:
+            keeper = self._keeper(number)
+            if keeper is not None and self._alive() and keeper.claude.alive:
+                self._machine.stage.note(f"a daemon kills the claude of {self._session}.{number}")
+                keeper.claude.kill()
+                ended.append(keeper.claude_pid)
+        return ended

@@ -1,0 +1,51 @@
+"""What the core decides about processes that a dying daemon left half started."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from betcode.core.draft import Decision
+from betcode.core.effects import StartProcess
+from betcode.core.inputs import Ended, Input, Started
+from betcode.core.life import Process, Session, from_rows, to_row
+from betcode.core.session import step
+from betcode.model.events import Notice, Status
+from betcode.testing.builders import at, new_session, submit
+
+NO_TRACE = "its keeper left no report: it was killed, or the machine stopped"
+
+
+def decide(session: Session, news: Input) -> Decision:
+    return step(session, news, at(10.0), Random(1))
+
+
+def adopted_while_starting() -> Session:
+    """The daemon died after the run's number was stored; the next one takes the session over."""
+    first = decide(new_session(), submit(1)).session
+    assert first.process is Process.STARTING
+    stored = from_rows(to_row(first), first.messages, first.permissions)
+    return decide(stored, Started(stored.run, adopted=True)).session
+
+
+@pytest.mark.req("PS-2")
+@pytest.mark.req("INV-7")
+def test_a_run_that_was_never_started_is_no_crash_and_the_next_number_is_stored_before_its_start() -> None:
+    session = adopted_while_starting()
+    decision = decide(session, Ended(session.run, None, None, NO_TRACE, never_started=True))
+    assert decision.effects == (StartProcess(session.run + 1),)
+    assert decision.stores
+    assert to_row(decision.session).run == session.run + 1
+    assert [e for e in decision.events if isinstance(e, Notice)] == []
+    assert [e.reason for e in decision.events if isinstance(e, Status)] != []
+    assert decision.session.crashes_s == ()
+    assert decision.session.fruitless == 0
+
+
+@pytest.mark.req("PS-2")
+def test_a_run_that_was_started_and_left_nothing_is_a_crash() -> None:
+    session = adopted_while_starting()
+    decision = decide(session, Ended(session.run, None, None, NO_TRACE))
+    assert decision.session.fruitless == 1
+    assert [e.code for e in decision.events if isinstance(e, Notice)] == ["agent.error"]
