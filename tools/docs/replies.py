@@ -58,6 +58,11 @@ BODIES: dict[str, Rows] = {
     "Clear": (("cancelled", "list of text", "Ids of the messages that were cancelled."),),
     "Retry": WAITING,
     "Close": (("state", "text", "`CLOSED`, or `closing` while its process still ends."),),
+    "Delete": (
+        ("session", "text", "Its id."),
+        ("state", "text", "`DELETED`."),
+        ("deleted_at", "text", "When it was deleted: ISO 8601, UTC."),
+    ),
     "Rename": (("name", "text", "The new name."),),
     "Permissions": (("permissions", "list of [Question](#object-question)", "Oldest first, at most 1,000."),),
     "GetStatus": (

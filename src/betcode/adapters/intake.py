@@ -28,7 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from betcode.model import limits
-from betcode.model.rows import Message, Permission, SessionRow, Transaction
+from betcode.model.rows import Deletion, Message, Permission, SessionRow, Transaction
 
 _MAGIC: Final = b"\xffBI1"
 """Begins with a byte that no JSON text holds, so that it is never found inside a payload."""
@@ -42,6 +42,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
     creates: bool = False
     messages: tuple[Message, ...] = ()
     permissions: tuple[Permission, ...] = ()
+    deletion: Deletion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,17 @@ def encode(transaction: Transaction) -> bytes | None:
 
     Raises TypeError, ValueError, OverflowError or RecursionError for values that JSON cannot hold.
     """
-    if not (transaction.creates or transaction.messages or transaction.permissions):
+    if not (transaction.creates or transaction.messages or transaction.permissions or transaction.deletion):
         return None
-    return _encode(Record(transaction.session, transaction.creates, transaction.messages, transaction.permissions))
+    return _encode(
+        Record(
+            transaction.session,
+            transaction.creates,
+            transaction.messages,
+            transaction.permissions,
+            transaction.deletion,
+        )
+    )
 
 
 _encode = msgspec.json.Encoder().encode

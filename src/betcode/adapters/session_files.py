@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from betcode.keeper.journal import JournalGap, JournalReader
@@ -17,6 +19,8 @@ from betcode.model import limits
 from betcode.model.errors import BetcodeError
 
 SIGKILL = 9
+_POLL_S = 0.02
+"""Between looks at a lock that is about to be freed."""
 
 
 class SessionFiles:
@@ -107,6 +111,27 @@ class SessionFiles:
             return True
         finally:
             os.close(fd)
+
+    def erase(self) -> None:
+        """Remove the directory with all that is in it, and the socket. Harmless when they are gone.
+
+        Blocks. Raises BetcodeError `store.failed`: something is left, and may be removed later.
+        """
+        hint = "It is tried again at the next start of the daemon."
+        try:
+            if not self.directory.exists():
+                return
+            deadline = time.monotonic() + limits.LOCK_WAIT_S
+            while not self.lock_is_free():  # the keeper writes its last report
+                if time.monotonic() >= deadline:
+                    raise BetcodeError("store.failed", f"{str(self.directory)!r} is still in use", hint=hint)
+                time.sleep(_POLL_S)
+            self.socket().unlink(missing_ok=True)
+            shutil.rmtree(self.directory)
+        except OSError as error:
+            raise BetcodeError(
+                "store.failed", f"{str(self.directory)!r} could not be removed: {error.strerror}", hint=hint
+            ) from error
 
     def kill_leftovers(self, run: int) -> list[int]:
         """End a claude whose keeper is gone, with its tools. Only processes that carry this run's mark or pid."""

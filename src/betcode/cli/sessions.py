@@ -26,6 +26,7 @@ def sessions() -> None:
       betcode sessions show --json k3jq | jq -r 'select(.kind == "tool_call").tool'
       betcode sessions rename k3jq "release notes"
       betcode sessions close k3jq
+      betcode sessions delete k3jq
     """
 
 
@@ -141,6 +142,28 @@ def close(invocation: Invocation, session: str, *, as_json: bool) -> int:
     from betcode.model.frames import Close
 
     return _one(invocation, Close(session=session), as_json, "the session is {state}")
+
+
+@sessions.command()
+@click.argument("session", metavar="ID")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask at.")
+@click.option("--force", is_flag=True, help="End it first if it is at work; what waits in it is cancelled.")
+@json_option
+@pass_invocation
+def delete(invocation: Invocation, session: str, *, yes: bool, force: bool, as_json: bool) -> int:
+    """Remove session ID with its events and files, for good. `close` ends one and keeps what was said.
+
+    The keys of its messages are remembered for at least 30 days: a script that repeats one runs nothing anew. Claude's
+    own transcript of the conversation stays where Claude Code keeps it.
+
+    \b
+    Examples:
+      betcode sessions delete k3jq
+      betcode sessions delete --yes --force --json k3jq
+    """
+    from betcode.cli.delete import delete_session
+
+    return asyncio.run(delete_session(invocation, session, yes=yes, force=force, as_json=as_json))
 
 
 @sessions.command()

@@ -27,6 +27,7 @@ from betcode.adapters.log import JsonLog, open_log, set_level
 from betcode.adapters.marks import SessionMarks
 from betcode.adapters.metrics import Metrics
 from betcode.adapters.server import LocalServer, SocketChannel
+from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
@@ -36,6 +37,7 @@ from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
 from betcode.daemon.report import StartReport
 from betcode.engine.conversation import Conversation, Daemon
+from betcode.engine.deletion import sweep_leftovers
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
 from betcode.engine.world import World
@@ -133,6 +135,7 @@ class _App:
                 meter=metrics,
                 line_bytes_max=self.config.supervision.max_payload_bytes,
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
+                erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
             )
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
             await self._serve(registry, store, metrics)
@@ -170,6 +173,7 @@ class _App:
             await server.start()
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
+            registry.beside("sweep deleted sessions", sweep_leftovers(registry))
             await self.stopping.wait()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True

@@ -159,9 +159,14 @@ class Conversation:
                 break
             try:
                 request = decode_request(data)
-                body = await self._handle(request)
             except BetcodeError as error:
                 await self._fail(request_id(data), error)
+                continue
+            try:
+                body = await self._handle(request)
+            except BetcodeError as error:
+                given = getattr(request, "session", "")
+                await self._fail(request.id, await self._daemon.requests.explained(error, given))
                 continue
             if body is not None:
                 await self._send(Reply(re=request.id, body=body))
@@ -194,10 +199,11 @@ class Conversation:
     async def _attach(self, request: Attach) -> dict[str, Any]:
         session = self._registry.find(request.session)
         attached = self._daemon.attached
-        if session not in self._subscriptions and attached.get(session, 0) >= limits.CLIENTS_PER_SESSION_MAX:
+        admitted = self._registry.world.policy.clients_per_session_max
+        if session not in self._subscriptions and attached.get(session, 0) >= admitted:
             raise BetcodeError(
                 "limit.connections",
-                f"{limits.CLIENTS_PER_SESSION_MAX} clients are attached to this session",
+                f"{attached[session]} clients are attached to this session",
                 hint="Close one of them.",
             )
         self._unsubscribe(session)
@@ -269,7 +275,13 @@ class Conversation:
                         more = True
                 if self._changed:
                     changed, self._changed = self._changed, set()
-                    await self._send(SessionsFrame(sessions=[self._registry.summary(s) for s in changed]))
+                    known = [s for s in changed if self._registry.knows(s)]
+                    await self._send(
+                        SessionsFrame(
+                            sessions=[self._registry.summary(s) for s in known],
+                            deleted=sorted(changed.difference(known)),
+                        )
+                    )
 
     async def _send(self, frame: Frame) -> None:
         await self._channel.send(encode_frame(frame))

@@ -153,6 +153,17 @@ class Close(Request, frozen=True, kw_only=True, tag="close"):
     session: str
 
 
+class Delete(Request, frozen=True, kw_only=True, tag="delete"):
+    """Remove a session with its events and files; its keys are remembered, so that no message of it is run again.
+
+    One that is at work, or in which messages or questions wait, is refused unless `force`, which ends it first. The
+    same again does nothing. Reply: `session`, `state`, `deleted_at`.
+    """
+
+    session: str
+    force: bool = False
+
+
 class Rename(Request, frozen=True, kw_only=True, tag="rename"):
     """Give a session another name. Reply: `name`."""
 
@@ -197,6 +208,7 @@ AnyRequest = (
     | Clear
     | Retry
     | Close
+    | Delete
     | Rename
     | Permissions
     | GetStatus
@@ -281,9 +293,10 @@ class RawFrame(Frame, frozen=True, kw_only=True, tag="raw"):
 
 
 class SessionsFrame(Frame, frozen=True, kw_only=True, tag="sessions"):
-    """Summaries that changed, for a client that watches."""
+    """Summaries that changed, and ids of sessions that were deleted, for a client that watches."""
 
     sessions: list[Summary]
+    deleted: list[str] = field(default_factory=list)
 
 
 class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):

@@ -77,6 +77,11 @@ MESSAGES_WAITING_MAX: Final = 100
 MESSAGE_KEY_DAYS: Final = 30
 """How long an idempotency key is remembered at least."""
 
+TOMBSTONES_MAX: Final = 1_000_000
+"""Keys of deleted messages and sessions that are remembered, some 150 bytes each; beyond it nothing is deleted."""
+SWEEP_EVENTS: Final = 1_000
+"""Events of a deleted session removed in one transaction: 5 to 10 ms of the writer."""
+
 # --- processes ----------------------------------------------------------------------------------------------------
 READY_WAIT_S: Final = 120.0
 """From spawn to the answer to `initialize`: 0.4 s when idle, 6.5 s with ten starts at once on two cores."""
