@@ -65,6 +65,14 @@ BODIES: dict[str, Rows] = {
     ),
     "Rename": (("name", "text", "The new name."),),
     "Permissions": (("permissions", "list of [Question](#object-question)", "Oldest first, at most 1,000."),),
+    "Queue": (
+        (
+            "messages",
+            "list of objects",
+            "`id`; `text`, its beginning; `state`, `reason` as in `message_state`; `client`; `accepted_at`.",
+        ),
+        ("held", "true or false", "What waits goes on only after `release`."),
+    ),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),
         ("database", "object", "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`."),

@@ -25,6 +25,7 @@ def sessions() -> None:
       betcode sessions show k3jq
       betcode sessions show --json k3jq | jq -r 'select(.kind == "tool_call").tool'
       betcode sessions rename k3jq "release notes"
+      betcode sessions queue k3jq
       betcode sessions close k3jq
       betcode sessions delete k3jq
     """
@@ -196,6 +197,31 @@ def release(invocation: Invocation, session: str, *, as_json: bool) -> int:
     from betcode.model.frames import Release
 
     return _one(invocation, Release(session=session), as_json, "released; messages that wait: {waiting}")
+
+
+@sessions.command()
+@click.argument("session", metavar="ID")
+@json_option
+@pass_invocation
+def queue(invocation: Invocation, session: str, *, as_json: bool) -> int:
+    """Show the messages of session ID that have no outcome yet, and why they wait.
+
+    \b
+    Examples:
+      betcode sessions queue k3jq
+      betcode sessions queue --json k3jq | jq -r '.messages[] | select(.state == "queued").id'
+    """
+    from betcode.cli.ask import ask
+    from betcode.cli.lines import queue_lines
+    from betcode.model.frames import Queue
+
+    body = ask(invocation, Queue(session=session))
+    if as_json:
+        say_json(body)
+    else:
+        for line in queue_lines(body["messages"], held=body["held"]):
+            say(line)
+    return 0
 
 
 @sessions.command()

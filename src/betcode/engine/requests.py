@@ -11,7 +11,7 @@ from betcode.core import inputs
 from betcode.core.permissions import settled_text
 from betcode.engine.deletion import delete
 from betcode.engine.registry import Registry, deleted, question_view, summary_view
-from betcode.model import frames
+from betcode.model import frames, limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import AnyRequest, Summary
 from betcode.model.ids import MessageId, PermissionId, SessionId
@@ -66,6 +66,8 @@ class Requests:
                 return await self._answer(request, client)
             case frames.Send():
                 return await self._send(request, client)
+            case frames.Queue():
+                return self._queue(registry.find(request.session))
             case frames.Delete():
                 return await delete(registry, request.session, force=request.force, by=client)
             case _:
@@ -102,6 +104,21 @@ class Requests:
                     f"{type(request).__name__} is not handled here",
                     hint="Report this; the request was understood and nobody carries it out.",
                 )
+
+    def _queue(self, session: SessionId) -> dict[str, Any]:
+        now = self._registry.runner(session).session
+        messages = [
+            {
+                "id": message.id,
+                "text": message.text[: limits.MESSAGE_PREVIEW_CHARS],
+                "state": message.state.value,
+                "reason": message.reason,
+                "client": message.client,
+                "accepted_at": message.accepted_at,
+            }
+            for message in now.messages
+        ]
+        return {"messages": messages, "held": now.held}
 
     async def _ask(self, given: str, make: Callable[[int], inputs.Input]) -> dict[str, Any]:
         return await self._registry.runner(self._registry.find(given)).ask(make)

@@ -177,6 +177,12 @@ class Permissions(Request, frozen=True, kw_only=True, tag="permissions"):
     session: str = ""
 
 
+class Queue(Request, frozen=True, kw_only=True, tag="queue"):
+    """Reply: `messages`, those without an outcome, in order, and whether an interrupt has `held` what waits."""
+
+    session: str
+
+
 class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
     """Reply: `daemon`, `database`, `sessions`."""
 
@@ -211,6 +217,7 @@ AnyRequest = (
     | Delete
     | Rename
     | Permissions
+    | Queue
     | GetStatus
     | Stop
     | Ping

@@ -77,6 +77,8 @@ MESSAGES_WAITING_MAX: Final = 100
 MESSAGE_KEY_DAYS: Final = 30
 """How long an idempotency key is remembered at least."""
 
+MESSAGE_PREVIEW_CHARS: Final = 200
+"""Beginning of a message's text in a list of what waits: enough to know it by."""
 TOMBSTONES_MAX: Final = 1_000_000
 """Keys of deleted messages and sessions that are remembered, some 150 bytes each; beyond it nothing is deleted."""
 SWEEP_EVENTS: Final = 1_000

@@ -123,6 +123,10 @@ class Terminal:
             assert time.monotonic() < deadline, f"still running; there is: {self.text!r}"
         return self.process.wait(limit_s)
 
+    def read(self) -> None:
+        """Take what comes within a moment."""
+        self._read(0.05)
+
     def _read(self, wait_s: float) -> bool:
         """Take what is there; False when nothing can come any more."""
         if not select.select([self._ours], [], [], wait_s)[0]:
