@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from betcode.cli.asking import forget_typed
 from betcode.cli.converse_input import Command, CtrlC, End, Keyboard, Line, decision, meaning
 from betcode.cli.converse_screen import Screen, beginning, farewell
 from betcode.cli.converse_state import Talk, starts_or_ends
@@ -113,6 +112,8 @@ class Conversation:
         self._directory = directory
         self._asked = ""
         """Id of the question on the screen."""
+        self._asked_s = 0.0
+        """When it was shown: what was typed before that is no answer to it."""
         self._stops = 0
         """How often ctrl-c was pressed since anything else was."""
         self._outbox: asyncio.Queue[_Job] = asyncio.Queue(limits.MESSAGES_WAITING_MAX)
@@ -170,7 +171,7 @@ class Conversation:
         elif question["permission_id"] != self._asked:
             self._asked = question["permission_id"]
             self._screen.ask(question, self._directory)
-            forget_typed()
+            self._asked_s = asyncio.get_running_loop().time()
 
     # --- what the person types ----------------------------------------------------------------------------------
 
@@ -214,7 +215,7 @@ class Conversation:
         if isinstance(typed, Command):
             return self._command(typed)
         if self._asked:
-            self._answer(typed)
+            self._answer(typed if line.begun_s >= self._asked_s else "")
         elif typed.strip():
             self._say(typed)
         return False

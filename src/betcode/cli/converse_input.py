@@ -20,9 +20,13 @@ READ_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A message, a command or an answer. `cut`: the terminal may have dropped the end of a line."""
+    """A message, a command or an answer.
+
+    `begun_s`: when the first of it was read, on the loop's clock. `cut`: the terminal may have dropped an end.
+    """
 
     text: str
+    begun_s: float
     cut: bool = False
 
 
@@ -42,7 +46,7 @@ class Keyboard:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[bytes | CtrlC | End] = asyncio.Queue()  # bounded by `_read`
+        self._items: asyncio.Queue[tuple[float, bytes] | CtrlC | End] = asyncio.Queue()  # bounded by `_read`
         self._reading = False
         self._ended = False
         self._end: End | None = None
@@ -63,6 +67,7 @@ class Keyboard:
         if self._end is not None:
             return self._end
         typed = b""
+        begun_s = 0.0
         cut = False
         while True:
             item = await self._items.get()
@@ -70,16 +75,18 @@ class Keyboard:
                 self._listen()
             if isinstance(item, End):
                 self._end = item
-                return Line(typed.decode("utf-8", "replace"), cut) if typed else item
+                return Line(typed.decode("utf-8", "replace"), begun_s, cut) if typed else item
             if isinstance(item, CtrlC):
                 return item  # what is typed and not finished is dropped, as the terminal does
-            cut = cut or len(item) >= LINE_BYTES_MAX
-            typed += item
+            read_s, piece = item
+            begun_s = begun_s or read_s
+            cut = cut or len(piece) >= LINE_BYTES_MAX
+            typed += piece
             if typed.endswith(b"\\\n"):  # a backslash at the end: the message goes on
                 typed = typed[:-2] + b"\n"
                 continue
             if typed.endswith(b"\n") and not await self._more():
-                return Line(typed[:-1].decode("utf-8", "replace"), cut)
+                return Line(typed[:-1].decode("utf-8", "replace"), begun_s, cut)
 
     async def _more(self) -> bool:
         """Whether another line follows at once."""
@@ -101,7 +108,7 @@ class Keyboard:
         except OSError:  # the terminal was closed
             data = b""
         self._ended = not data
-        self._items.put_nowait(data or End())
+        self._items.put_nowait((self._loop.time(), data) if data else End())
         if self._ended or self._items.qsize() >= ITEMS_MAX:
             self._loop.remove_reader(0)
             self._reading = False

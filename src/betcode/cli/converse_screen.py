@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from betcode.cli.asking import forget_typed
 from betcode.cli.converse_state import Talk
 from betcode.cli.converse_words import CHOICES
 from betcode.cli.follow import is_answer
@@ -42,6 +43,7 @@ class Screen:
         for line in question_lines(question, directory):
             self.note(line)
         self.note(f"  denied at {question['expires_at']} if nobody answers")
+        forget_typed()
         self._put(CHOICES)
 
     def choices(self, question: dict[str, Any] | None) -> None:

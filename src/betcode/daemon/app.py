@@ -53,6 +53,7 @@ def run_daemon(
     reload: Callable[[], Config] | None = None,
     report_fd: int | None = None,
     foreground: bool = True,
+    replaces: bool = False,
 ) -> int:
     """Run until a signal or a client's request stops it. Returns the exit status.
 
@@ -62,6 +63,7 @@ def run_daemon(
         reload: reads the settings again, for SIGHUP; may raise BetcodeError.
         report_fd: pipe to the process that started this one (`daemon.report`).
         foreground: also log to standard error.
+        replaces: check what can be checked, report that, and wait until the daemon that runs now has ended.
 
     Raises:
         BetcodeError: the daemon could not start; also reported on `report_fd`.
@@ -70,7 +72,10 @@ def run_daemon(
     try:
         prepare(paths)
         lock = DaemonLock(paths.lock)
-        lock.take()
+        if replaces:
+            asyncio.run(check_claude(config))
+            report.waiting()
+        lock.take(wait_s=limits.REPLACE_WAIT_S if replaces else 0.0)
         log = open_log(
             paths.log, config.daemon.log_level, bytes_max=config.daemon.log_bytes_max, to_terminal=foreground
         )
@@ -110,8 +115,8 @@ class _App:
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
-        claude = ClaudeBinary(self.config.agent.claude)
-        await self._check_claude(claude)
+        claude = await check_claude(self.config)
+        self.log.info("claude found", version=claude.version)
         metrics = Metrics()
         store = await SqliteStore.open(
             self.paths.database, rng=Random(), observe=metrics.stored, failed=metrics.store_failed
@@ -142,12 +147,6 @@ class _App:
         finally:
             await store.close()
             self.log.info("the daemon has stopped")
-
-    async def _check_claude(self, claude: ClaudeBinary) -> None:
-        """Refuse to start with a claude that cannot be driven (PS-12)."""
-        env = child_environment(os.environ, Options(), self.config.agent.env_pass)
-        await claude.checked(env.get("PATH", ""), env)
-        self.log.info("claude found", version=claude.version)
 
     async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics) -> None:
         def status() -> dict[str, Any]:
@@ -208,6 +207,14 @@ class _App:
         self.config = new
         self.apply(new)
         self.log.info("settings read again", changed=taken, needs_restart=later)
+
+
+async def check_claude(config: Config) -> ClaudeBinary:
+    """Find claude, and refuse one that cannot be driven (PS-12). Raises BetcodeError `claude.*`."""
+    claude = ClaudeBinary(config.agent.claude)
+    env = child_environment(os.environ, Options(), config.agent.env_pass)
+    await claude.checked(env.get("PATH", ""), env)
+    return claude
 
 
 def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary) -> None:

@@ -163,6 +163,8 @@ RECONNECT_TRIES: Final = 60
 """Attempts before a client says that it cannot connect: about 4 minutes."""
 REQUEST_WAIT_S: Final = 60.0
 """A reply to one request."""
+REPLACE_WAIT_S: Final = 60.0
+"""How long a daemon that replaces another waits for its end: an orderly stop, and time to kill one that hangs."""
 LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 """One log file; the previous one is kept as `.1`."""
 LOG_FIELD_CHARS: Final = 2_000

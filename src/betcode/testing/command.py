@@ -42,7 +42,7 @@ class Command:
 
     def __init__(self, env: Mapping[str, str], directory: Path) -> None:
         """`env` is the whole environment but for the place of this source; `directory` is where commands start."""
-        self.env = {**env, "PYTHONPATH": str(Path(betcode.__file__).parent.parent)}
+        self.env = {"PYTHONPATH": str(Path(betcode.__file__).parent.parent), **env}
         self.directory = directory
 
     def with_env(self, **changes: str) -> Command:
