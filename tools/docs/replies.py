@@ -78,7 +78,7 @@ BODIES: dict[str, Rows] = {
         ("database", "object", "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`."),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
-    "Stop": NOTHING,
+    "Stop": (("within_s", "number", "Seconds until it has ended, at most."),),
     "Ping": NOTHING,
 }
 """By the name of the request's type; `hello` is answered by a frame of its own."""

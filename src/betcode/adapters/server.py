@@ -60,8 +60,16 @@ class SocketChannel:
 class LocalServer:
     """Listens on one socket path. `serve_client` gets each connection that is allowed."""
 
-    def __init__(self, path: Path, serve_client: Callable[[SocketChannel], Awaitable[None]], pages: dict[str, Page]):
-        """`pages`: HTTP GET paths beside the WebSocket."""
+    def __init__(
+        self,
+        path: Path,
+        serve_client: Callable[[SocketChannel], Awaitable[None]],
+        pages: dict[str, Page],
+        *,
+        connections_max: int = limits.CONNECTIONS_MAX,
+    ) -> None:
+        """`pages`: HTTP GET paths beside the WebSocket. More than `connections_max` clients are refused."""
+        self._connections_max = connections_max
         self._path = path
         self._serve_client = serve_client
         self._pages = pages
@@ -124,7 +132,7 @@ class LocalServer:
             return _response(http.HTTPStatus(code), content_type, body)
         if "Origin" in request.headers:
             return _response(http.HTTPStatus.FORBIDDEN, "text/plain", b"browsers cannot use this socket\n")
-        if self.clients >= limits.CONNECTIONS_MAX:
+        if self.clients >= self._connections_max:
             body = b"as many clients as allowed are connected\n"
             return _response(http.HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", body)
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,5 +99,12 @@ def _options(choice: Choice, invocation: Invocation, directory: Path) -> Options
         permission_ttl_s=loaded.config.permission.ttl_s,
         path=env.get("PATH", ""),
         virtual_env=env.get("VIRTUAL_ENV", ""),
-        claude_config_dir=choice.claude_config_dir or agent.config_dir or env.get("CLAUDE_CONFIG_DIR", ""),
+        claude_config_dir=account_dir(choice.claude_config_dir, agent.config_dir, env),
     )
+
+
+def account_dir(given: str | None, setting: str, env: Mapping[str, str]) -> str:
+    """`CLAUDE_CONFIG_DIR` of a new session: the flag, else the setting, else this environment; empty: claude's own."""
+    if given:
+        return os.path.abspath(os.path.expanduser(given))  # the daemon works in another directory
+    return setting or env.get("CLAUDE_CONFIG_DIR", "")

@@ -29,6 +29,7 @@ from betcode.cli.invocation import Invocation, pass_invocation
 )
 @click.option("--dir", "directory", metavar="DIR", help="Work in this directory instead of the present one.")
 @click.option("--name", metavar="NAME", help="A name for a new session, shown in lists.")
+@click.option("--claude-config-dir", metavar="DIR", help="CLAUDE_CONFIG_DIR of a new session, that is its account.")
 @click.option(
     "--permission-ttl",
     type=float,
@@ -55,6 +56,7 @@ def run(invocation: Invocation, /, **options: object) -> int:
       betcode run --allow "Bash(pytest *)" --allow Edit "make the tests pass"
       betcode run --continue "now add a test for it"
       betcode run --output-format json "count the files" < /dev/null | jq -r .result
+      betcode run --claude-config-dir ~/.claude-work "with my other account"
       betcode run --timeout 300 --resume k3jq "finish it"
 
     \b

@@ -82,8 +82,8 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """The default as in a settings file, or in words where it depends on the machine."""
-        return str(self._extra.get("default_text") or value_text(self.default))
+        """The default as in a settings file."""
+        return value_text(self.default)
 
     @property
     def is_path(self) -> bool:

@@ -35,6 +35,7 @@ from betcode.config.tree import Config
 from betcode.core.instant import iso
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
+from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.deletion import sweep_leftovers
@@ -105,10 +106,14 @@ class _App:
     report: StartReport
     reload: Callable[[], Config] | None = None
     apply: Callable[[Config], None] = lambda config: None
+    started_with: Config = field(init=False)
     started_at: str = ""
     end_sessions: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     conversations: set[Conversation] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.started_with = self.config
 
     async def run(self) -> None:
         raise_file_limit()
@@ -129,7 +134,6 @@ class _App:
                 environment=dict(os.environ),
                 env_pass=self.config.agent.env_pass,
             )
-            self.apply = lambda config: _apply(config, launcher, claude)
             world = World(
                 store=store,
                 launcher=launcher,
@@ -140,8 +144,10 @@ class _App:
                 meter=metrics,
                 line_bytes_max=self.config.supervision.max_payload_bytes,
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
+                policy=policy_of(self.config),
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
             )
+            self.apply = lambda config: _apply(config, launcher, claude, world)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
             await self._serve(registry, store, metrics)
         finally:
@@ -165,7 +171,9 @@ class _App:
             finally:
                 self.conversations.discard(conversation)
 
-        server = LocalServer(self.paths.socket, serve_client, pages.all())
+        server = LocalServer(
+            self.paths.socket, serve_client, pages.all(), connections_max=self.config.daemon.connections_max
+        )
         self._on_signals()
         busy = await registry.open()
         try:
@@ -203,7 +211,8 @@ class _App:
         except BetcodeError as error:
             self.log.error("the settings are wrong; the old ones stay", error_type=error.code, detail=str(error))
             return
-        taken, later = changed(self.config, new)
+        taken = changed(self.config, new).reloadable
+        later = changed(self.started_with, new).needs_restart  # as long as it runs with other values, each time
         self.config = new
         self.apply(new)
         self.log.info("settings read again", changed=taken, needs_restart=later)
@@ -217,8 +226,9 @@ async def check_claude(config: Config) -> ClaudeBinary:
     return claude
 
 
-def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary) -> None:
-    """Use the settings that can change while the daemon runs; new processes get them."""
+def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world: World) -> None:
+    """Use the settings that can change while the daemon runs: the next decision and the next process go by them."""
+    world.policy = policy_of(config)
     set_level(config.daemon.log_level)
     launcher.env_pass = config.agent.env_pass
     claude.configured = config.agent.claude

@@ -35,6 +35,7 @@ from betcode.model.frames import (
     Welcome,
 )
 from betcode.model.ids import SessionId
+from betcode.model.policy import Policy
 from betcode.wire.client_api import decode_request, encode_frame, request_id
 
 CAPABILITIES = ["attach", "watch", "steer", "permissions", "previews"]
@@ -52,6 +53,11 @@ class Daemon:
     new_trace_id: Callable[[], str] = lambda: ""
     attached: dict[SessionId, int] = field(default_factory=dict)
     """Clients per session."""
+
+
+def stop_within_s(policy: Policy, *, end_sessions: bool) -> float:
+    """Seconds that an orderly stop takes at most."""
+    return limits.SHUTDOWN_WAIT_S + (policy.interrupt_grace_s + 2 * policy.stop_grace_s if end_sessions else 0.0)
 
 
 class Conversation:
@@ -189,7 +195,7 @@ class Conversation:
                 return {"sessions": [self._daemon.requests.view(s) for s in self._registry.summaries()]}
             case Stop():
                 self._daemon.stop(request.end_sessions)
-                return {}
+                return {"within_s": stop_within_s(self._registry.world.policy, end_sessions=request.end_sessions)}
             case Create() if not request.options.trace_id:
                 options = change(request.options, trace_id=self._trace_id)
                 return await self._daemon.requests.handle(change(request, options=options), self._name)

@@ -49,13 +49,12 @@ async def delete(registry: Registry, given: str, *, force: bool, by: str) -> dic
         forget_before = iso(now_s - world.policy.message_key_days * _DAY_S)
         await world.store.commit(Transaction(session=row, deletion=Deletion(at, forget_before)))
         registry.drop(session)
-    world.log.info("session deleted", session_id=session, client=by)
+    log = registry.log_of(row)
+    log.info("session deleted", client=by)
     try:
         await sweep(registry, row)
     except BetcodeError as error:
-        world.log.warning(
-            "a deleted session is swept at the next start", session_id=session, error_type=error.code, detail=str(error)
-        )
+        log.warning("a deleted session is swept at the next start", error_type=error.code, detail=str(error))
     return {"session": session, "state": SessionState.DELETED.value, "deleted_at": at}
 
 

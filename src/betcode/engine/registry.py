@@ -12,6 +12,7 @@ import msgspec
 from betcode.core import inputs
 from betcode.core.instant import iso
 from betcode.core.life import Process, Session, to_row
+from betcode.engine.ports import Log
 from betcode.engine.session import SessionRunner
 from betcode.engine.tasks import Tasks
 from betcode.engine.world import World
@@ -80,12 +81,12 @@ class Registry:
         await asyncio.gather(*(self._end_process(r) for r in runners))
 
     async def _end_process(self, runner: SessionRunner) -> None:
-        until = self.world.clock.now().steady_s + limits.INTERRUPT_GRACE_S
+        until = self.world.clock.now().steady_s + self.world.policy.interrupt_grace_s
         with suppress(BetcodeError):  # no turn is running: then there is nothing to interrupt
             await runner.ask(lambda t: inputs.Interrupt(t, "the stop of the daemon"))
         await runner.until(lambda s: s.turn is None, until)
         await runner.ask(inputs.Halt)
-        until = self.world.clock.now().steady_s + 2 * limits.STOP_GRACE_S
+        until = self.world.clock.now().steady_s + 2 * self.world.policy.stop_grace_s
         if not await runner.until(lambda s: s.process is Process.NONE, until):
             self.world.log.warning("claude did not end in time", session_id=runner.id)
 
@@ -153,6 +154,11 @@ class Registry:
             yield
         finally:
             self._leaving.discard(session)
+
+    def log_of(self, row: SessionRow) -> Log:
+        """The log of a session: its lines carry its id and the trace of whoever created it."""
+        trace = {"trace_id": row.options.trace_id} if row.options.trace_id else {}
+        return self.world.log.bind(session_id=row.id, **trace)
 
     def drop(self, session: SessionId) -> None:
         """The session was deleted: nobody finds it any more."""
@@ -239,7 +245,7 @@ class Registry:
         except BetcodeError:
             del self._rows[row.id]
             raise
-        self.world.log.info("session created", session_id=row.id, directory=directory)
+        self.log_of(row).info("session created", directory=directory)
         self._run(row)
         self._changed(row.id)
         return row.id

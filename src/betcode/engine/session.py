@@ -147,8 +147,9 @@ class SessionRunner:
                     failures += 1
                     await self._let_go(error)
                     self.log.error("the session begins again", error_type=error.code, detail=str(error))
+                    policy = self.world.policy
                     wait = delay_s(
-                        failures, first_s=limits.BACKOFF_FIRST_S, max_s=limits.BACKOFF_MAX_S, rng=self.world.rng
+                        failures, first_s=policy.backoff_first_s, max_s=policy.backoff_max_s, rng=self.world.rng
                     )
                     await asyncio.sleep(wait)
         finally:
@@ -288,7 +289,7 @@ class SessionRunner:
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""
         before = self.session
-        decision = step(before, news, self.world.clock.now(), self.world.rng)
+        decision = step(before, news, self.world.clock.now(), self.world.rng, policy=self.world.policy)
         self.session = decision.session
         self._committer.add(decision)
         self._count(decision.rows)

@@ -188,7 +188,10 @@ class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
 
 
 class Stop(Request, frozen=True, kw_only=True, tag="stop"):
-    """Stop the daemon. Running turns go on and are adopted by the next one, unless `end_sessions`."""
+    """Stop the daemon. Running turns go on and are adopted by the next one, unless `end_sessions`.
+
+    Reply: `within_s`, seconds that it takes at most.
+    """
 
     end_sessions: bool = False
 
