@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from betcode import __version__
+from betcode.cli.complete import sessions
 from betcode.cli.invocation import Invocation
 from betcode.cli.output import fail, wants_json
 from betcode.model.errors import BetcodeError, Exit
@@ -60,8 +61,13 @@ class Verbs(click.Group):
 @click.option("--data-dir", metavar="DIR", help="Where sessions are stored. [env: BETCODE_DATA_DIR]")
 @click.option("--runtime-dir", metavar="DIR", help="Where the daemon's socket is. [env: BETCODE_RUNTIME_DIR]")
 @click.option("--claude", metavar="FILE", help="The claude to use, for a daemon started by this. [env: BETCODE_CLAUDE]")
-@click.option("--continue", "continue_", is_flag=True, help="Conversation: this directory's newest session, or none.")
-@click.option("--resume", metavar="ID", help="Conversation: this session.")
+@click.option(
+    "--continue",
+    "continue_",
+    is_flag=True,
+    help="Conversation: this directory's newest session; an error if there is none.",
+)
+@click.option("--resume", metavar="ID", shell_complete=sessions, help="Conversation: this session.")
 @click.option("--new", is_flag=True, help="Conversation: a new session.")
 @click.option("--model", metavar="NAME", help="Conversation: the model of a new session.")
 @click.option("--allow", multiple=True, metavar="RULE", help="Conversation: what claude may do without asking.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from betcode.cli.complete import sessions
 from betcode.cli.invocation import Invocation, pass_invocation
 
 
@@ -17,7 +18,12 @@ from betcode.cli.invocation import Invocation, pass_invocation
     show_default=True,
     help="text: the answer. json: one result object. stream-json: each event as a line, then the result.",
 )
-@click.option("--resume", metavar="ID", help="Go on with this session (its id, or the first 4 or more characters).")
+@click.option(
+    "--resume",
+    metavar="ID",
+    shell_complete=sessions,
+    help="Go on with this session (its id, or the first 4 or more characters).",
+)
 @click.option("--continue", "continue_", is_flag=True, help="Go on with the newest session of this directory.")
 @click.option(
     "--allow", multiple=True, metavar="RULE", help="Let claude do this without asking, as in Bash(git *). Repeatable."

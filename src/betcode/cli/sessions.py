@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from betcode.cli.complete import session_argument
 from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.output import say, say_json, say_raw, table
 
@@ -67,7 +68,7 @@ def summary_table(found: list[dict[str, Any]]) -> str:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @json_option
 @pass_invocation
 def show(invocation: Invocation, session: str, *, as_json: bool) -> int:
@@ -113,7 +114,7 @@ async def _show(invocation: Invocation, given: str, *, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @click.argument("name")
 @json_option
 @pass_invocation
@@ -130,7 +131,7 @@ def rename(invocation: Invocation, session: str, name: str, *, as_json: bool) ->
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @json_option
 @pass_invocation
 def close(invocation: Invocation, session: str, *, as_json: bool) -> int:
@@ -146,7 +147,7 @@ def close(invocation: Invocation, session: str, *, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask at.")
 @click.option("--force", is_flag=True, help="End it first if it is at work; what waits in it is cancelled.")
 @json_option
@@ -168,7 +169,7 @@ def delete(invocation: Invocation, session: str, *, yes: bool, force: bool, as_j
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @json_option
 @pass_invocation
 def retry(invocation: Invocation, session: str, *, as_json: bool) -> int:
@@ -184,7 +185,7 @@ def retry(invocation: Invocation, session: str, *, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @json_option
 @pass_invocation
 def release(invocation: Invocation, session: str, *, as_json: bool) -> int:
@@ -200,7 +201,7 @@ def release(invocation: Invocation, session: str, *, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @json_option
 @pass_invocation
 def queue(invocation: Invocation, session: str, *, as_json: bool) -> int:
@@ -225,7 +226,7 @@ def queue(invocation: Invocation, session: str, *, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @click.option("--message", metavar="UUID", default="", help="Only this message.")
 @json_option
 @pass_invocation
