@@ -129,3 +129,17 @@ def test_the_callers_trace_reaches_the_log_and_claudes_own_environment(betcode: 
     assert of_session
     assert {line["trace_id"] for line in of_session} == {trace}
     assert all(len(line["trace_id"]) == 32 for line in lines), "every line has one"
+
+
+@pytest.mark.req("CF-1")
+def test_the_settings_can_be_looked_at_and_checked_without_a_daemon(betcode: Command, made: Installation) -> None:
+    assert betcode("config", "path").out.strip() == str(made.paths.settings)
+    assert betcode("config", "check").status == 0
+    write(made, supervision={"crashes_max": 7, "crash_max": 1})
+    checked = betcode("config", "check")
+    assert checked.status == 0
+    assert "supervision.crashes_max" in checked.out + checked.err, "an unknown key warns, with the nearest known one"
+    shown = betcode("config", "show", "--json").json()["settings"]["supervision.crashes_max"]
+    assert shown["value"] == 7
+    assert str(made.paths.settings) in shown["source"]
+    assert betcode("status").status == 2

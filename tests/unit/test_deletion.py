@@ -1,16 +1,21 @@
 """Deleted sessions in the database: out of reach at once, swept in steps, their keys remembered."""
 
+import asyncio
+import errno
 from collections.abc import Iterator
+from pathlib import Path
+from random import Random
 
 import apsw
 import pytest
 from msgspec.structs import replace
 
 from betcode.adapters import intake
-from betcode.adapters.intake import IntakeLog
+from betcode.adapters.intake import DiskFiles, IntakeLog
 from betcode.adapters.sqlite import deletion, statements
 from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.schema import MIGRATIONS, migrate
+from betcode.adapters.sqlite.store import SqliteStore
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import MessageId, SessionId
@@ -136,10 +141,8 @@ def test_a_database_from_before_deletion_is_migrated_with_all_that_is_in_it() ->
 
 
 @pytest.mark.req("SQ-11")
-def test_a_deletion_is_recorded_in_the_intake_log(tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path)) / "intake"
+def test_a_deletion_is_recorded_in_the_intake_log(tmp_path: Path) -> None:
+    folder = tmp_path / "intake"
     payload = intake.encode(deleted(A))
     assert payload is not None
     assert intake.encode(sweep(A)) is None
@@ -148,3 +151,39 @@ def test_a_deletion_is_recorded_in_the_intake_log(tmp_path: object) -> None:
     log.close()
     (record,) = intake.read_all(folder, [])
     assert (record.session.id, record.deletion) == (A, Deletion(DAY_2))
+
+
+class FullDisk(DiskFiles):
+    """The disk of the intake log, full on demand."""
+
+    full = False
+
+    def sync(self, fd: int) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "no room")
+        super().sync(fd)
+
+
+@pytest.mark.req("SQ-11")
+def test_a_deletion_that_cannot_be_recorded_is_not_done(tmp_path: Path) -> None:
+    async def play() -> None:
+        disk = FullDisk()
+        store = await SqliteStore.open(tmp_path / "daemon.db", rng=Random(1), files=disk)
+        await store.commit(creation(A))
+        await store.commit(step(A, 1, message="m"))
+        disk.full = True
+        with pytest.raises(StoreError):
+            await store.commit(deleted(A))
+        assert [row.id for row in await store.sessions()] == [A]
+        assert await store.tombstone(A) is None
+        disk.full = False
+        await store.commit(deleted(A))
+        assert await store.sessions() == []
+        await store.close()
+        reopened = await SqliteStore.open(tmp_path / "daemon.db", rng=Random(1))
+        assert [row.id for row in await reopened.leftovers()] == [A]
+        await reopened.close()
+
+    asyncio.run(play())
+    records = list(intake.read_all(tmp_path / "intake", []))
+    assert [record.deletion is not None for record in records] == [False, False, True]

@@ -44,7 +44,7 @@ from betcode.model.frames import (
 )
 from betcode.model.states import SessionState
 
-RECENT_EVENTS = 200
+RECENT_EVENTS = 50
 """Looked at for the last message and its answer, when a conversation is taken up again."""
 SLOW_S = 2.0
 """A request that takes longer is told of: its sender would wonder."""

@@ -46,14 +46,16 @@ class Keyboard:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[tuple[float, bytes] | CtrlC | End] = asyncio.Queue()  # bounded by `_read`
+        self._items: asyncio.Queue[tuple[float, bytes] | CtrlC | End] = (
+            asyncio.Queue()
+        )  # `_read` and `_interrupt` bound it
         self._reading = False
         self._ended = False
         self._end: End | None = None
 
     def __enter__(self) -> Keyboard:
         self._listen()
-        self._loop.add_signal_handler(signal.SIGINT, self._items.put_nowait, CtrlC())
+        self._loop.add_signal_handler(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(
@@ -97,6 +99,10 @@ class Keyboard:
                 return False
             await asyncio.sleep(min(left, PASTE_S / 5))
         return True
+
+    def _interrupt(self) -> None:
+        if self._items.qsize() < ITEMS_MAX:  # more of them say nothing new
+            self._items.put_nowait(CtrlC())
 
     def _listen(self) -> None:
         self._loop.add_reader(0, self._read)

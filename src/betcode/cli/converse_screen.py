@@ -13,6 +13,9 @@ from betcode.cli.lines import event_lines, question_lines
 from betcode.cli.live import Live
 from betcode.cli.output import remark, write
 
+FEW_EVENTS = 10
+"""Shown of a turn so long that its beginning is not among the events that were looked at."""
+
 
 class Screen:
     """Prints. It knows whether the cursor stands behind a prompt, which must not be written over."""
@@ -82,7 +85,10 @@ def beginning(summary: dict[str, Any], *, is_new: bool, events: list[dict[str, A
         f"-- continuing session {session}{name} in {summary['dir']}, {summary['state']};"
         " for a new one: betcode --new; /help explains, ctrl-d leaves"
     ]
-    last = max((n for n, event in enumerate(events) if event["kind"] == "user_message"), default=len(events))
+    last = max(
+        (n for n, event in enumerate(events) if event["kind"] == "user_message"),
+        default=max(0, len(events) - FEW_EVENTS),
+    )
     shown = [event for event in events[last:] if event["kind"] in ("user_message", "assistant", "tool_call")]
     lines += [line for event in shown for line in event_lines(event)]
     if summary["waiting"]:
