@@ -228,7 +228,7 @@ def test_the_same_key_again_sends_nothing_new(betcode: Command) -> None:
     assert [event["kind"] for event in events].count("user_message") == 2
 
 
-# --- standard input, help, speed ---------------------------------------------------------------------------------
+# --- standard input, speed ---------------------------------------------------------------------------------
 
 
 def test_standard_input_is_the_prompt_or_its_context(betcode: Command) -> None:
@@ -270,31 +270,3 @@ def test_status_does_not_pay_for_what_it_does_not_use(betcode: Command) -> None:
     status, modules = done.stdout.splitlines()
     assert set(json.loads(status)) == {"daemon", "database", "sessions"}
     assert modules == "[]"
-
-
-HELP = [
-    *("run", "attach", "send", "interrupt", "status", "version", "completion"),
-    *(f"sessions {verb}" for verb in ("list", "show", "rename", "close", "retry", "release", "clear")),
-    *(f"permissions {verb}" for verb in ("list", "allow", "deny")),
-    *(f"daemon {verb}" for verb in ("run", "start", "stop", "status", "logs")),
-    *(f"config {verb}" for verb in ("show", "check", "path")),
-    "protocol check",
-]
-
-
-def test_every_help_teaches_with_an_example() -> None:
-    from click.testing import CliRunner
-
-    from betcode.cli.main import cli
-
-    for verb in HELP:
-        done = CliRunner().invoke(cli, [*verb.split(), "--help"])
-        assert done.exit_code == 0, verb
-        assert re.search(rf"Examples?:\n(.*\n)*?.*betcode {verb}", done.output), verb
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_a_script_that_names_the_verbs(betcode: Command, shell: str) -> None:
-    assert "_BETCODE_COMPLETE" in betcode("completion", shell).out
-    asked = betcode.with_env(_BETCODE_COMPLETE="bash_complete", COMP_WORDS="betcode sess", COMP_CWORD="1")
-    assert "sessions" in asked().out

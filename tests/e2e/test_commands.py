@@ -310,21 +310,24 @@ def test_78_a_claude_that_is_too_old(alone: Command, tmp_path: Path) -> None:
 def test_78_a_wrong_setting_stops_the_start_with_its_place(alone: Command, verb: list[str]) -> None:
     settings = Path(alone("config", "path").out.strip())
     settings.parent.mkdir(parents=True)
-    settings.write_text('{"daemon": {\n  "slots": 4711}}')
+    settings.write_text('{"daemon": {\n  "connections_max": 47110}}')
     ended = alone(*verb)
     assert ended.status == 78
-    assert all(word in ended.err for word in (f"{settings}:2:", "daemon.slots", "4711"))
+    assert all(word in ended.err for word in (f"{settings}:2:", "daemon.connections_max", "47110"))
 
 
 @pytest.mark.req("CF-1")
 def test_config_show_tells_each_value_with_its_source(alone: Command) -> None:
     settings = Path(alone("config", "path").out.strip())
     settings.parent.mkdir(parents=True)
-    settings.write_text('{"daemon": {"slots": 7, "queue": 3, "sluts": 1}}')
-    shown: dict[str, Any] = alone.with_env(BETCODE_DAEMON_SLOTS="9")("config", "show", "--json").json()
-    assert shown["settings"]["daemon.slots"] == {"value": 9, "source": "environment BETCODE_DAEMON_SLOTS"}
-    assert shown["settings"]["daemon.queue"]["value"] == 3
-    assert str(settings) in shown["settings"]["daemon.queue"]["source"]
+    settings.write_text('{"daemon": {"connections_max": 7, "messages_waiting_max": 3, "conections_max": 1}}')
+    shown: dict[str, Any] = alone.with_env(BETCODE_DAEMON_CONNECTIONS_MAX="9")("config", "show", "--json").json()
+    assert shown["settings"]["daemon.connections_max"] == {
+        "value": 9,
+        "source": "environment BETCODE_DAEMON_CONNECTIONS_MAX",
+    }
+    assert shown["settings"]["daemon.messages_waiting_max"]["value"] == 3
+    assert str(settings) in shown["settings"]["daemon.messages_waiting_max"]["source"]
     assert shown["settings"]["daemon.log_level"] == {"value": "info", "source": "default"}
-    assert "daemon.slots" in " ".join(shown["warnings"])
-    assert "daemon.queue" in alone("config", "show").out
+    assert "daemon.connections_max" in " ".join(shown["warnings"])
+    assert "daemon.messages_waiting_max" in alone("config", "show").out

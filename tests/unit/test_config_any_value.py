@@ -25,7 +25,7 @@ SETTING = st.sampled_from(list(settings().values()))
 NEAR_BOUNDS = SETTING.flatmap(
     lambda s: st.tuples(st.just(s), st.integers(int(s.meta.ge or 0) - 2, int(s.meta.le or 2) + 2))
 )
-PIECES = st.sampled_from([*'{}[]":,\\ \nu0N-', '"daemon"', '"queue"', "NaN"])
+PIECES = st.sampled_from([*'{}[]":,\\ \nu0N-', '"daemon"', '"messages_waiting_max"', "NaN"])
 INDENT = st.sampled_from([None, 0, 3])
 
 
@@ -71,7 +71,7 @@ def test_any_json_value_loads_or_is_refused_by_the_name_of_its_key(
 
 @pytest.mark.req("CF-1")
 @given(SETTING, st.text(CHARACTERS, min_size=1))
-@example(settings()["daemon.slots"], "\ud800")
+@example(settings()["daemon.connections_max"], "\ud800")
 @example(settings()["daemon.log_level"], "\x7f")
 def test_any_text_in_a_variable_loads_or_is_refused_by_the_name_of_its_key(
     root: Path, setting: Setting, text: str

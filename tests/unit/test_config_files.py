@@ -64,16 +64,16 @@ def test_what_is_no_json_is_told_with_line_column_and_problem(
 
 @pytest.mark.req("CF-1")
 def test_a_byte_order_mark_and_any_white_space_do_no_harm(tmp_path: Path, user: Path) -> None:
-    user.write_bytes(b'\xef\xbb\xbf\r\n{ "daemon" :\t{ "queue"\n:\r 3 } , "agent":{ } }\n')
+    user.write_bytes(b'\xef\xbb\xbf\r\n{ "daemon" :\t{ "messages_waiting_max"\n:\r 3 } , "agent":{ } }\n')
     found = loaded(tmp_path)
-    assert found.config.daemon.queue == 3
-    assert found.sources["daemon.queue"].line == 2
+    assert found.config.daemon.messages_waiting_max == 3
+    assert found.sources["daemon.messages_waiting_max"].line == 2
 
 
 @pytest.mark.req("CF-1")
 @pytest.mark.parametrize("value", ["1e999", "9" * 5_000, "-" + "9" * 400, "1" + "0" * 40])
 def test_an_enormous_number_is_out_of_range_and_nothing_worse(tmp_path: Path, user: Path, value: str) -> None:
-    for key in ("queue", "queue_notice_s"):
+    for key in ("messages_waiting_max", "log_bytes_max"):
         user.write_text(f'{{"daemon": {{"{key}": {value}}}}}')
         assert f"daemon.{key}" in str(refusal(tmp_path))
 

@@ -1,7 +1,6 @@
 """Settings: which source decides, and what is said about a value that is wrong."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,11 +90,17 @@ def test_the_stronger_source_decides_at_every_step_of_the_order(setup: Setup) ->
 
 @pytest.mark.req("CF-1")
 def test_sources_mix_key_by_key(setup: Setup) -> None:
-    setup.write(setup.user, '{\n "daemon": {\n  "queue": 7,\n  "log_level": "debug"\n }\n}')
-    loaded = setup.load({"daemon.log_level": None, "daemon.slots": 3}, {"BETCODE_DAEMON_QUEUE": "8"})
-    assert (loaded.config.daemon.queue, loaded.config.daemon.log_level, loaded.config.daemon.slots) == (8, "debug", 3)
+    setup.write(setup.user, '{\n "daemon": {\n  "messages_waiting_max": 7,\n  "log_level": "debug"\n }\n}')
+    loaded = setup.load(
+        {"daemon.log_level": None, "daemon.connections_max": 3}, {"BETCODE_DAEMON_MESSAGES_WAITING_MAX": "8"}
+    )
+    assert (
+        loaded.config.daemon.messages_waiting_max,
+        loaded.config.daemon.log_level,
+        loaded.config.daemon.connections_max,
+    ) == (8, "debug", 3)
     assert loaded.sources["daemon.log_level"] == Source("user", setup.user, 4)
-    assert loaded.sources["daemon.slots"] == Source("flag")
+    assert loaded.sources["daemon.connections_max"] == Source("flag")
 
 
 @pytest.mark.req("CF-1")
@@ -109,22 +114,20 @@ def test_the_daemon_loads_without_a_project(setup: Setup) -> None:
 @pytest.mark.req("CF-1")
 def test_variables_are_text_and_become_what_the_setting_is(setup: Setup) -> None:
     env = {
-        "BETCODE_DAEMON_SLOTS": " 5 ",
+        "BETCODE_DAEMON_CONNECTIONS_MAX": " 5 ",
         "BETCODE_SUPERVISION_BACKOFF_FIRST_S": "0.25",
-        "BETCODE_STORAGE_NETWORK_FILESYSTEM": "true",
         "BETCODE_AGENT_ENV_PASS": "FOO, BAR_*,",
         "BETCODE_DAEMON_LOG_LEVEL": "warning",
-        "BETCODE_DAEMON_QUEUE": "",
+        "BETCODE_DAEMON_MESSAGES_WAITING_MAX": "",
         "BETCODE_CONFIG_DIR": "/somewhere",
         "HOME": "/home/x",
     }
     loaded = setup.load(env=env)
-    assert loaded.config.daemon.slots == 5
+    assert loaded.config.daemon.connections_max == 5
     assert loaded.config.supervision.backoff_first_s == 0.25
-    assert loaded.config.storage.network_filesystem is True
     assert loaded.config.agent.env_pass == ("FOO", "BAR_*")
     assert loaded.config.daemon.log_level == "warning"
-    assert loaded.config.daemon.queue == 50, "an empty variable counts as unset"
+    assert loaded.config.daemon.messages_waiting_max == 100, "an empty variable counts as unset"
     assert loaded.warnings == []
 
 
@@ -156,11 +159,14 @@ def test_a_flag_that_no_setting_has_is_a_defect_of_the_command(setup: Setup) -> 
 
 @pytest.mark.req("CF-1", "RS-1")
 def test_a_value_out_of_range_is_one_line_with_place_key_value_range_and_default(setup: Setup) -> None:
-    setup.write(setup.user, '{\n  "daemon": {\n    "queue": 501\n  }\n}\n')
+    setup.write(setup.user, '{\n  "daemon": {\n    "messages_waiting_max": 1001\n  }\n}\n')
     error = setup.refusal()
     assert error.code == "config.invalid"
-    assert str(error) == f"{setup.user}:3:5: daemon.queue = 501 is not allowed; allowed: whole number, 0 to 500"
-    assert error.hint == "Change or remove it; the default of daemon.queue is 50."
+    assert (
+        str(error)
+        == f"{setup.user}:3:5: daemon.messages_waiting_max = 1001 is not allowed; allowed: whole number, 1 to 1000"
+    )
+    assert error.hint == "Change or remove it; the default of daemon.messages_waiting_max is 100."
 
 
 @pytest.mark.req("CF-1", "RS-1")
@@ -185,54 +191,66 @@ def test_the_bounds_of_each_number_are_allowed_and_what_is_beyond_is_not(setup: 
 
 @pytest.mark.req("CF-1", "RS-1")
 def test_everything_that_is_wrong_is_told_at_once(setup: Setup) -> None:
-    setup.write(setup.user, {"daemon": {"slots": 0, "log_level": "loud"}, "agent": 5})
+    setup.write(setup.user, {"daemon": {"connections_max": 0, "log_level": "loud"}, "agent": 5})
     setup.write(setup.local, {"permission": {"ttl_s": "week"}})
     setup.write(setup.project, "{")
-    error = setup.refusal({"daemon.queue": 1_000}, {"BETCODE_SUPERVISION_HANG_S": "nan"})
+    error = setup.refusal({"daemon.messages_waiting_max": 2_000}, {"BETCODE_SUPERVISION_CRASH_WINDOW_S": "nan"})
     lines = str(error).splitlines()
     assert lines[0] == "7 problems in the configuration:"
     for line, part in zip(
         lines[1:],
         [
-            "daemon.slots = 0 is not allowed; allowed: whole number, 1 to 64",
+            "daemon.connections_max = 0 is not allowed; allowed: whole number, 1 to 10000",
             'daemon.log_level = "loud" is not allowed; allowed: one of debug, info, warning, error',
             "agent = 5 is not allowed; allowed: an object",
             f"{setup.project}:1:2: not valid JSON",
             f'{setup.local}:1:17: permission.ttl_s = "week"',
-            'BETCODE_SUPERVISION_HANG_S: supervision.hang_s = "nan"',
-            "command line: daemon.queue = 1000",
+            'BETCODE_SUPERVISION_CRASH_WINDOW_S: supervision.crash_window_s = "nan"',
+            "command line: daemon.messages_waiting_max = 2000",
         ],
         strict=True,
     ):
         assert part in line
-    assert "the default of daemon.queue is 50" in error.hint
+    assert "the default of daemon.messages_waiting_max is 100" in error.hint
 
 
 @pytest.mark.req("CF-1")
 def test_an_unknown_key_is_a_warning_with_the_nearest_known_one(setup: Setup) -> None:
-    content = {"daemon": {"slot": 1}, "deamon": 1, "slots": 2, "daemon.slots": 3, "zzzzzz": 4, "$schema": "x"}
+    content = {
+        "daemon": {"connection_max": 1},
+        "deamon": 1,
+        "connections_max": 2,
+        "daemon.connections_max": 3,
+        "zzzzzz": 4,
+        "$schema": "x",
+    }
     setup.write(setup.user, json.dumps(content, indent=1))
-    loaded = setup.load(env={"BETCODE_DAEMON_SLOT": "1", "BETCODE_QQQQQQ": "1"})
+    loaded = setup.load(env={"BETCODE_DAEMON_CONNECTION_MAX": "1", "BETCODE_QQQQQQ": "1"})
     assert loaded.config == Config()
     assert loaded.warnings == [
-        f'{setup.user}:3:3: unknown setting "daemon.slot"; did you mean "daemon.slots"?',
+        f'{setup.user}:3:3: unknown setting "daemon.connection_max"; did you mean "daemon.connections_max"?',
         f'{setup.user}:5:2: unknown setting "deamon"; did you mean "daemon"?',
-        f'{setup.user}:6:2: unknown setting "slots"; did you mean "daemon.slots"?',
-        f'{setup.user}:7:2: "daemon.slots" is not read like this; write {{"daemon": {{"slots": ...}}}}',
+        f'{setup.user}:6:2: unknown setting "connections_max"; did you mean "daemon.connections_max"?',
+        f'{setup.user}:7:2: "daemon.connections_max" is not read like this;'
+        ' write {"daemon": {"connections_max": ...}}',
         f'{setup.user}:8:2: unknown setting "zzzzzz"',
-        'unknown variable "BETCODE_DAEMON_SLOT"; did you mean BETCODE_DAEMON_SLOTS?',
+        'unknown variable "BETCODE_DAEMON_CONNECTION_MAX"; did you mean BETCODE_DAEMON_CONNECTIONS_MAX?',
         'unknown variable "BETCODE_QQQQQQ"',
     ]
 
 
 @pytest.mark.req("CF-1")
 def test_a_key_given_twice_is_a_warning_and_the_last_one_counts(setup: Setup) -> None:
-    setup.write(setup.user, '{"daemon": {"slots": 99, "queue": 1},\n "daemon": {"queue": 2, "queue": 3}}')
+    setup.write(
+        setup.user,
+        '{"daemon": {"connections_max": 99, "messages_waiting_max": 1},'
+        '\n "daemon": {"messages_waiting_max": 2, "messages_waiting_max": 3}}',
+    )
     loaded = setup.load()
-    assert loaded.config.daemon.queue == 3
+    assert loaded.config.daemon.messages_waiting_max == 3
     assert loaded.warnings == [
         f'{setup.user}:2:2: "daemon" is given more than once; the last one counts',
-        f'{setup.user}:2:25: "daemon.queue" is given more than once; the last one counts',
+        f'{setup.user}:2:40: "daemon.messages_waiting_max" is given more than once; the last one counts',
     ]
 
 
@@ -241,10 +259,3 @@ def test_a_key_given_twice_is_a_warning_and_the_last_one_counts(setup: Setup) ->
 def test_a_model_cannot_be_an_option_in_disguise(setup: Setup, model: str) -> None:
     setup.write(setup.project, {"agent": {"model": model}})
     assert "agent.model" in str(setup.refusal())
-
-
-@pytest.mark.req("CF-1")
-def test_the_default_number_of_slots_is_twice_the_processors_between_2_and_64(monkeypatch: pytest.MonkeyPatch) -> None:
-    for processors, slots in ((None, 2), (1, 2), (3, 6), (32, 64), (500, 64)):
-        monkeypatch.setattr(os, "cpu_count", lambda n=processors: n)
-        assert Config().daemon.slots == slots

@@ -58,14 +58,27 @@ BODIES: dict[str, Rows] = {
     "Clear": (("cancelled", "list of text", "Ids of the messages that were cancelled."),),
     "Retry": WAITING,
     "Close": (("state", "text", "`CLOSED`, or `closing` while its process still ends."),),
+    "Delete": (
+        ("session", "text", "Its id."),
+        ("state", "text", "`DELETED`."),
+        ("deleted_at", "text", "When it was deleted: ISO 8601, UTC."),
+    ),
     "Rename": (("name", "text", "The new name."),),
     "Permissions": (("permissions", "list of [Question](#object-question)", "Oldest first, at most 1,000."),),
+    "Queue": (
+        (
+            "messages",
+            "list of objects",
+            "`id`; `text`, its beginning; `state`, `reason` as in `message_state`; `client`; `accepted_at`.",
+        ),
+        ("held", "true or false", "What waits goes on only after `release`."),
+    ),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),
         ("database", "object", "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`."),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
-    "Stop": NOTHING,
+    "Stop": (("within_s", "number", "Seconds until it has ended, at most."),),
     "Ping": NOTHING,
 }
 """By the name of the request's type; `hello` is answered by a frame of its own."""

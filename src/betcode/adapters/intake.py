@@ -28,7 +28,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from betcode.model import limits
-from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
+from betcode.model.rows import Deletion, EventRow, Message, Permission, SessionRow, Transaction
 
 _MAGIC: Final = b"\xffBI1"
 """Begins with a byte that no JSON text holds, so that it is never found inside a payload."""
@@ -44,11 +44,12 @@ class Record(Struct, frozen=True, omit_defaults=True):
     permissions: tuple[Permission, ...] = ()
     events: tuple[Raw, ...] = ()
     """Bodies of the events, so that a transaction that the database missed can be repeated exactly."""
+    deletion: Deletion | None = None
 
     def transaction(self) -> Transaction:
         """What was to be committed. Raises msgspec.DecodeError for an event that is none."""
         events = tuple(self._event(bytes(body)) for body in self.events)
-        return Transaction(self.session, events, self.messages, self.permissions, self.creates)
+        return Transaction(self.session, events, self.messages, self.permissions, self.creates, self.deletion)
 
     def _event(self, body: bytes) -> EventRow:
         head = _decode_head(body)
@@ -112,11 +113,18 @@ def encode(transaction: Transaction) -> bytes | None:
 
     Raises TypeError, ValueError, OverflowError or RecursionError for values that JSON cannot hold.
     """
-    if not (transaction.creates or transaction.messages or transaction.permissions):
+    if not (transaction.creates or transaction.messages or transaction.permissions or transaction.deletion):
         return None
     events = tuple(Raw(event.body) for event in transaction.events)
     return _encode(
-        Record(transaction.session, transaction.creates, transaction.messages, transaction.permissions, events)
+        Record(
+            transaction.session,
+            transaction.creates,
+            transaction.messages,
+            transaction.permissions,
+            events,
+            transaction.deletion,
+        )
     )
 
 

@@ -6,8 +6,10 @@ import asyncio
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from betcode.keeper.journal import JournalGap, JournalReader
@@ -18,6 +20,8 @@ from betcode.model import limits
 from betcode.model.errors import BetcodeError
 
 SIGKILL = 9
+_POLL_S = 0.02
+"""Between looks at a lock that is about to be freed."""
 
 
 class SessionFiles:
@@ -128,6 +132,27 @@ class SessionFiles:
     def left_nothing(self, run: int) -> bool:
         """Whether no trace of this run is here: then its claude was never started, or at least never told anything."""
         return not (self.run_file(run) or self.exit_report(run) or self.end(run) or self.written(run))
+
+    def erase(self) -> None:
+        """Remove the directory with all that is in it, and the socket. Harmless when they are gone.
+
+        Blocks. Raises BetcodeError `store.failed`: something is left, and may be removed later.
+        """
+        hint = "It is tried again at the next start of the daemon."
+        try:
+            if not self.directory.exists():
+                return
+            deadline = time.monotonic() + limits.LOCK_WAIT_S
+            while not self.lock_is_free():  # the keeper writes its last report
+                if time.monotonic() >= deadline:
+                    raise BetcodeError("store.failed", f"{str(self.directory)!r} is still in use", hint=hint)
+                time.sleep(_POLL_S)
+            self.socket().unlink(missing_ok=True)
+            shutil.rmtree(self.directory)
+        except OSError as error:
+            raise BetcodeError(
+                "store.failed", f"{str(self.directory)!r} could not be removed: {error.strerror}", hint=hint
+            ) from error
 
     def kill_leftovers(self, run: int) -> list[int]:
         """End a claude whose keeper does not answer, with its tools. Only processes that carry a run's mark or pid.

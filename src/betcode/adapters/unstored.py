@@ -43,7 +43,10 @@ def find_unstored(directory: Path, stored: Positions, problems: list[Problem]) -
 
 def _lacks(stored: Positions, record: Record) -> bool:
     row = record.session
-    return row.id not in stored or (row.epoch, row.seq) > stored[row.id]
+    if row.id not in stored:
+        return True
+    position = (row.epoch, row.seq)
+    return position > stored[row.id] or (record.deletion is not None and position == stored[row.id])
 
 
 def _transaction(record: Record, number: int, problems: list[Problem]) -> Transaction:
@@ -52,4 +55,4 @@ def _transaction(record: Record, number: int, problems: list[Problem]) -> Transa
     except msgspec.DecodeError as error:
         detail = f"events of session {record.session.id} are not understood: {error}"
         problems.append(Problem(number, 0, 0, False, detail))
-        return Transaction(record.session, (), record.messages, record.permissions, record.creates)
+        return Transaction(record.session, (), record.messages, record.permissions, record.creates, record.deletion)

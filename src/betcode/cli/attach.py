@@ -8,11 +8,12 @@ import sys
 
 import click
 
+from betcode.cli.complete import session_argument
 from betcode.cli.invocation import Invocation, pass_invocation
 
 
 @click.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON, as it is stored.")
 @click.option("--until-idle", is_flag=True, help="End when nothing is being done or waiting any more.")
 @click.option("--new", "only_new", is_flag=True, help="Leave out what happened before.")

@@ -48,7 +48,7 @@ def show(invocation: Invocation, *, as_json: bool) -> int:
     \b
     Examples:
       betcode config show
-      betcode config show --json | jq '.settings["daemon.slots"]'
+      betcode config show --json | jq '.settings["daemon.log_level"]'
     """
     from betcode.config.settings import value_of
     from betcode.config.show import rows, source_text

@@ -28,6 +28,7 @@ def daemon() -> None:
       betcode daemon start
       betcode daemon status
       betcode daemon logs --follow
+      betcode daemon upgrade
       betcode daemon stop
     """
 
@@ -35,8 +36,9 @@ def daemon() -> None:
 @daemon.command()
 @click.option("--report-fd", type=int, hidden=True, help="Where to report to the process that started this one.")
 @slots_option
+@click.option("--replaces", is_flag=True, hidden=True, help="Prepare, and wait for the end of the daemon that runs.")
 @pass_invocation
-def run(invocation: Invocation, *, report_fd: int | None, slots: int | None) -> int:
+def run(invocation: Invocation, *, report_fd: int | None, slots: int | None, replaces: bool) -> int:
     """Run the daemon in the foreground until ctrl-c; its log goes to standard error too.
 
     For service managers. Exit statuses: 2 another daemon runs; 72 no claude; 78 wrong configuration.
@@ -68,6 +70,7 @@ def run(invocation: Invocation, *, report_fd: int | None, slots: int | None) -> 
         reload=lambda: load_again().config,
         report_fd=report_fd,
         foreground=report_fd is None,
+        replaces=replaces,
     )
 
 
@@ -113,6 +116,33 @@ def stop(invocation: Invocation, *, stop_sessions: bool, as_json: bool) -> int:
         say_json({"stopped": pid is not None, "pid": pid})
     else:
         say("no daemon is running" if pid is None else f"the daemon (pid {pid}) has ended")
+    return 0
+
+
+@daemon.command()
+@json_option
+@pass_invocation
+def upgrade(invocation: Invocation, *, as_json: bool) -> int:
+    """Replace the running daemon by the version of BetCode that is installed now. Sessions go on meanwhile.
+
+    The new one is started first, checks the settings and claude, and waits; only then the old one is stopped. Running
+    turns are taken over, clients come back by themselves. Under a service manager restart the service instead.
+
+    \b
+    Examples:
+      pip install --upgrade betcode && betcode daemon upgrade
+      betcode daemon upgrade --json | jq -r .new.version
+    """
+    from betcode.cli.daemon_upgrade import upgrade_daemon
+
+    old, new = asyncio.run(upgrade_daemon(invocation))
+    if as_json:
+        say_json({"old": old, "new": new})
+    elif old is None:
+        say(f"no daemon was running; betcode {new['version']} has started: pid {new['pid']}")
+    else:
+        same = " again" if old["version"] == new["version"] else ""
+        say(f"betcode {old['version']} (pid {old['pid']}) was replaced by {new['version']}{same} (pid {new['pid']})")
     return 0
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from betcode.client.session_view import Durable, Reset
 from betcode.client.stream import Attached
-from betcode.model.states import FINAL_MESSAGE_STATES, SessionState
-
-AT_REST = frozenset({SessionState.NEW, SessionState.IDLE, SessionState.CRASHED, SessionState.CLOSED})
-"""States in which nothing happens by itself."""
+from betcode.model.states import AT_REST, FINAL_MESSAGE_STATES, SessionState
 
 
 class Idle:

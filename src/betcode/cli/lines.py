@@ -137,3 +137,16 @@ def _minor(event: dict[str, Any]) -> list[str]:
             return []
         case _:
             return [f"  ({event['kind']})"]
+
+
+def queue_lines(messages: list[dict[str, Any]], *, held: bool) -> list[str]:
+    """Messages without an outcome, each with its state and why it waits."""
+    if not messages:
+        return ["no message waits"]
+    rows = [f"{m['id']}  {m['state']}{_because(m)}\n  {cut(m['text'])}" for m in messages]
+    lines = [line for row in rows for line in row.split("\n")]
+    return [*lines, "what waits is held until it is released or cleared"] if held else lines
+
+
+def _because(message: dict[str, Any]) -> str:
+    return f": {message['reason']}" if message["reason"] else ""

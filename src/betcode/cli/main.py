@@ -9,10 +9,12 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from betcode import __version__
+from betcode.cli.complete import sessions
 from betcode.cli.invocation import Invocation
 from betcode.cli.output import fail, wants_json
 from betcode.model.errors import BetcodeError, Exit
@@ -59,22 +61,41 @@ class Verbs(click.Group):
 @click.option("--data-dir", metavar="DIR", help="Where sessions are stored. [env: BETCODE_DATA_DIR]")
 @click.option("--runtime-dir", metavar="DIR", help="Where the daemon's socket is. [env: BETCODE_RUNTIME_DIR]")
 @click.option("--claude", metavar="FILE", help="The claude to use, for a daemon started by this. [env: BETCODE_CLAUDE]")
+@click.option(
+    "--continue",
+    "continue_",
+    is_flag=True,
+    help="Conversation: this directory's newest session; an error if there is none.",
+)
+@click.option("--resume", metavar="ID", shell_complete=sessions, help="Conversation: this session.")
+@click.option("--new", is_flag=True, help="Conversation: a new session.")
+@click.option("--model", metavar="NAME", help="Conversation: the model of a new session.")
+@click.option("--allow", multiple=True, metavar="RULE", help="Conversation: what claude may do without asking.")
+@click.option("--name", metavar="NAME", help="Conversation: a name for a new session.")
+@click.option("--claude-config-dir", metavar="DIR", help="Conversation: CLAUDE_CONFIG_DIR, that is the account.")
 @click.version_option(version=__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(
     ctx: click.Context,
+    /,
     config_dir: str | None,
     data_dir: str | None,
     runtime_dir: str | None,
     claude: str | None,
+    **conversation: Any,
 ) -> int | None:
     """Run Claude Code sessions that survive whatever happens to this terminal.
+
+    Without a command: a conversation in this directory. It goes on with the newest session there, or starts one. What
+    you type is sent, questions are asked in place, ctrl-c interrupts claude, ctrl-d leaves; the session goes on.
 
     A daemon in the background keeps the sessions; it is started when it is needed. Any number of terminals and scripts
     can look at one session and steer it.
 
     \b
     Examples:
+      betcode                                    talk, here
+      betcode --new --model opus                 talk in a new session
       betcode run "explain this repository"      ask, see the answer, leave
       git diff | betcode run "review this"       standard input is context
       betcode run --continue "now fix it"        go on with this directory's newest session
@@ -93,8 +114,15 @@ def cli(
         env=os.environ,
     )
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
-        return 0
+        from betcode.cli.converse import converse
+        from betcode.cli.new_session import Choice
+
+        return converse(ctx.obj, Choice(**conversation))
+    if given := [f"--{name.strip('_').replace('_', '-')}" for name, value in conversation.items() if value]:
+        hint = f"Where {ctx.invoked_subcommand} has such an option, put it behind: betcode {ctx.invoked_subcommand} ..."
+        raise BetcodeError(
+            "request.usage", f"{', '.join(given)} belongs to a conversation, without a command", hint=hint
+        )
     return None
 
 

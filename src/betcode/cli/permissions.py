@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from betcode.cli.complete import question_argument, sessions
 from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.model.errors import BetcodeError
 
@@ -28,7 +29,9 @@ def permissions() -> None:
 
 
 @permissions.command("list")
-@click.option("--session", default="", metavar="ID", help="Only the questions of this session.")
+@click.option(
+    "--session", default="", metavar="ID", shell_complete=sessions, help="Only the questions of this session."
+)
 @json_option
 @pass_invocation
 def list_questions(invocation: Invocation, *, session: str, as_json: bool) -> int:
@@ -60,7 +63,7 @@ def list_questions(invocation: Invocation, *, session: str, as_json: bool) -> in
 
 
 @permissions.command()
-@click.argument("question", metavar="ID")
+@question_argument
 @click.option("--edit", metavar="JSON", help="Run the tool with this input instead (a whole JSON object).")
 @click.option("--session", "for_session", is_flag=True, help="And do not ask for this tool again in this session.")
 @json_option
@@ -82,7 +85,7 @@ def allow(invocation: Invocation, question: str, *, edit: str | None, for_sessio
 
 
 @permissions.command()
-@click.argument("question", metavar="ID")
+@question_argument
 @click.option("--message", default="", metavar="TEXT", help="What claude is told; otherwise that the user refused.")
 @click.option("--interrupt", is_flag=True, help="And stop the turn.")
 @json_option

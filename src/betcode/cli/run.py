@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from betcode.cli.complete import sessions
 from betcode.cli.invocation import Invocation, pass_invocation
 
 
@@ -20,7 +21,12 @@ from betcode.cli.invocation import Invocation, pass_invocation
 @click.option("--raw", is_flag=True, help="Print every line that claude prints, as it is.")
 @click.option("--verbose", is_flag=True, help="Accepted for scripts written for claude -p; always on.")
 @click.option("--include-partial-messages", "partial", is_flag=True, help="With stream-json: text while it is written.")
-@click.option("--resume", metavar="ID", help="Go on with this session (its id, or the first 4 or more characters).")
+@click.option(
+    "--resume",
+    metavar="ID",
+    shell_complete=sessions,
+    help="Go on with this session (its id, or the first 4 or more characters).",
+)
 @click.option("--continue", "continue_", is_flag=True, help="Go on with the newest session of this directory.")
 @click.option(
     "--allow", multiple=True, metavar="RULE", help="Let claude do this without asking, as in Bash(git *). Repeatable."
@@ -32,6 +38,7 @@ from betcode.cli.invocation import Invocation, pass_invocation
 )
 @click.option("--dir", "directory", metavar="DIR", help="Work in this directory instead of the present one.")
 @click.option("--name", metavar="NAME", help="A name for a new session, shown in lists.")
+@click.option("--claude-config-dir", metavar="DIR", help="CLAUDE_CONFIG_DIR of a new session, that is its account.")
 @click.option(
     "--permission-ttl",
     type=float,
@@ -58,6 +65,7 @@ def run(invocation: Invocation, /, **options: object) -> int:
       betcode run --allow "Bash(pytest *)" --allow Edit "make the tests pass"
       betcode run --continue "now add a test for it"
       betcode run --output-format json "count the files" < /dev/null | jq -r .result
+      betcode run --claude-config-dir ~/.claude-work "with my other account"
       betcode run --timeout 300 --resume k3jq "finish it"
 
     \b

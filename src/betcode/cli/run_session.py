@@ -15,6 +15,7 @@ from betcode.cli.asking import Elsewhere, Nobody, Person, Questions
 from betcode.cli.follow import Following, follow, only_of
 from betcode.cli.invocation import Invocation
 from betcode.cli.live import Live, except_kinds
+from betcode.cli.new_session import account_dir
 from betcode.cli.outcome import Task, result
 from betcode.cli.output import remark, say_json, say_raw
 from betcode.cli.prompt import read_prompt
@@ -47,6 +48,7 @@ class RunOptions:
     stream: bool | None
     raw: bool
     partial: bool
+    claude_config_dir: str | None = None
 
 
 def run_prompt(invocation: Invocation, options: RunOptions) -> int:
@@ -67,6 +69,7 @@ def _check(options: RunOptions) -> None:
         "--max-turns": options.max_turns,
         "--name": options.name,
         "--permission-ttl": options.permission_ttl,
+        "--claude-config-dir": options.claude_config_dir,
     }
     given = [name for name, value in fixed.items() if value not in (None, ())]
     if given and (options.resume or options.continue_):
@@ -194,7 +197,7 @@ def _options(options: RunOptions, invocation: Invocation, directory: Path) -> Op
         path=env.get("PATH", ""),
         virtual_env=env.get("VIRTUAL_ENV", ""),
         max_turns=options.max_turns or 0,
-        claude_config_dir=settings.agent.config_dir or env.get("CLAUDE_CONFIG_DIR", ""),
+        claude_config_dir=account_dir(options.claude_config_dir, settings.agent.config_dir, env),
     )
 
 

@@ -8,11 +8,12 @@ import uuid
 
 import click
 
+from betcode.cli.complete import session_argument
 from betcode.cli.invocation import Invocation, pass_invocation
 
 
 @click.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @click.argument("text")
 @click.option("--key", metavar="UUID", help="Idempotency key: the same key again does nothing new.")
 @click.option("--steer", is_flag=True, help="Hand it to the turn that is running, not after it.")
@@ -96,7 +97,7 @@ async def _send(
 
 
 @click.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @click.option("--json", "as_json", is_flag=True, help="Print the reply as JSON.")
 @pass_invocation
 def interrupt(invocation: Invocation, session: str, *, as_json: bool) -> int:

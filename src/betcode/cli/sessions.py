@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from betcode.cli.complete import session_argument
 from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.output import say, say_json, say_raw, table
 
@@ -25,7 +26,9 @@ def sessions() -> None:
       betcode sessions show k3jq
       betcode sessions show --json k3jq | jq -r 'select(.kind == "tool_call").tool'
       betcode sessions rename k3jq "release notes"
+      betcode sessions queue k3jq
       betcode sessions close k3jq
+      betcode sessions delete k3jq
     """
 
 
@@ -65,7 +68,7 @@ def summary_table(found: list[dict[str, Any]]) -> str:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @json_option
 @pass_invocation
 def show(invocation: Invocation, session: str, *, as_json: bool) -> int:
@@ -111,7 +114,7 @@ async def _show(invocation: Invocation, given: str, *, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @click.argument("name")
 @json_option
 @pass_invocation
@@ -128,7 +131,7 @@ def rename(invocation: Invocation, session: str, name: str, *, as_json: bool) ->
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @json_option
 @pass_invocation
 def close(invocation: Invocation, session: str, *, as_json: bool) -> int:
@@ -144,7 +147,29 @@ def close(invocation: Invocation, session: str, *, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
+@click.option("-y", "--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask at.")
+@click.option("--force", is_flag=True, help="End it first if it is at work; what waits in it is cancelled.")
+@json_option
+@pass_invocation
+def delete(invocation: Invocation, session: str, *, yes: bool, force: bool, as_json: bool) -> int:
+    """Remove session ID with its events and files, for good. `close` ends one and keeps what was said.
+
+    The keys of its messages are remembered for at least 30 days: a script that repeats one runs nothing anew. Claude's
+    own transcript of the conversation stays where Claude Code keeps it.
+
+    \b
+    Examples:
+      betcode sessions delete k3jq
+      betcode sessions delete --yes --force --json k3jq
+    """
+    from betcode.cli.delete import delete_session
+
+    return asyncio.run(delete_session(invocation, session, yes=yes, force=force, as_json=as_json))
+
+
+@sessions.command()
+@session_argument
 @json_option
 @pass_invocation
 def retry(invocation: Invocation, session: str, *, as_json: bool) -> int:
@@ -160,7 +185,7 @@ def retry(invocation: Invocation, session: str, *, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
 @json_option
 @pass_invocation
 def release(invocation: Invocation, session: str, *, as_json: bool) -> int:
@@ -176,7 +201,32 @@ def release(invocation: Invocation, session: str, *, as_json: bool) -> int:
 
 
 @sessions.command()
-@click.argument("session", metavar="ID")
+@session_argument
+@json_option
+@pass_invocation
+def queue(invocation: Invocation, session: str, *, as_json: bool) -> int:
+    """Show the messages of session ID that have no outcome yet, and why they wait.
+
+    \b
+    Examples:
+      betcode sessions queue k3jq
+      betcode sessions queue --json k3jq | jq -r '.messages[] | select(.state == "queued").id'
+    """
+    from betcode.cli.ask import ask
+    from betcode.cli.lines import queue_lines
+    from betcode.model.frames import Queue
+
+    body = ask(invocation, Queue(session=session))
+    if as_json:
+        say_json(body)
+    else:
+        for line in queue_lines(body["messages"], held=body["held"]):
+            say(line)
+    return 0
+
+
+@sessions.command()
+@session_argument
 @click.option("--message", metavar="UUID", default="", help="Only this message.")
 @json_option
 @pass_invocation

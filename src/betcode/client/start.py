@@ -19,7 +19,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,19 @@ _REPORT_BYTES_MAX = 64 * 1024
 """One line of JSON; longer is no report."""
 _TAIL_BYTES = 4 * 1024
 """Looked at for the last line of stderr."""
+
+
+Waiting = Callable[[], Awaitable[None]]
+"""Called when the child is prepared and waits for the end of the daemon that runs."""
+
+
+async def replace_daemon(
+    argv: Sequence[str], *, env: Mapping[str, str], log_path: Path, socket_path: Path, waiting: Waiting
+) -> None:
+    """As `start_daemon`, with a daemon that waits for the lock; `waiting` has the present one stopped."""
+    with contextlib.ExitStack() as turn:
+        await _take_turn(socket_path, turn)
+        await _start([*argv, "--replaces"], env, log_path, socket_path, last=True, waiting=waiting)
 
 
 async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path: Path, socket_path: Path) -> None:
@@ -107,7 +120,15 @@ async def _attempts() -> AsyncIterator[None]:
         await asyncio.sleep(_POLL_S)
 
 
-async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, socket_path: Path, *, last: bool) -> bool:
+async def _start(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    log_path: Path,
+    socket_path: Path,
+    *,
+    last: bool,
+    waiting: Waiting | None = None,
+) -> bool:
     """Start one and wait for its report. False when it was killed before that and another attempt makes sense."""
     log_size = _size(log_path)
     ours, theirs = os.pipe()
@@ -116,7 +137,12 @@ async def _start(argv: Sequence[str], env: Mapping[str, str], log_path: Path, so
             child = _spawn([*argv, "--report-fd", str(theirs)], env, log_path, theirs)
         finally:
             os.close(theirs)
-        report = await _report(ours)
+        try:
+            report = await _report(ours, waiting)
+        except BetcodeError:
+            if waiting is not None:
+                child.terminate()  # the old one was not stopped, or it takes too long: nothing is to happen later
+            raise
     finally:
         os.close(ours)
     if report is None:
@@ -172,19 +198,17 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], log_path: Path, report_f
     return child
 
 
-async def _report(descriptor: int) -> dict[str, Any] | None:
-    """The child's report; None when it ended without one."""
+async def _report(descriptor: int, waiting: Waiting | None) -> dict[str, Any] | None:
+    """The child's report; None when it ended without one. Before it may come that the child waits."""
     loop = asyncio.get_running_loop()
     received: asyncio.Queue[bytes] = asyncio.Queue()
     loop.add_reader(descriptor, lambda: received.put_nowait(os.read(descriptor, _REPORT_BYTES_MAX)))
-    data = b""
     try:
-        async with asyncio.timeout(limits.DAEMON_READY_WAIT_S):
-            while b"\n" not in data and len(data) < _REPORT_BYTES_MAX:
-                chunk = await received.get()
-                if not chunk:
-                    break
-                data += chunk
+        report, rest = await _report_line(received, b"")
+        if report is not None and report.get("waiting") and waiting is not None:
+            await waiting()
+            report, _ = await _report_line(received, rest)
+        return report
     except TimeoutError:
         raise BetcodeError(
             "daemon.unreachable",
@@ -193,11 +217,22 @@ async def _report(descriptor: int) -> dict[str, Any] | None:
         ) from None
     finally:
         loop.remove_reader(descriptor)
+
+
+async def _report_line(received: asyncio.Queue[bytes], data: bytes) -> tuple[dict[str, Any] | None, bytes]:
+    """One line of the report, and what came behind it. Raises TimeoutError."""
+    async with asyncio.timeout(limits.DAEMON_READY_WAIT_S):
+        while b"\n" not in data and len(data) < _REPORT_BYTES_MAX:
+            chunk = await received.get()
+            if not chunk:
+                break
+            data += chunk
+    line, _, rest = data.partition(b"\n")
     with contextlib.suppress(ValueError):
-        report = json.loads(data)
+        report = json.loads(line)
         if isinstance(report, dict):
-            return report
-    return None
+            return report, rest
+    return None, rest
 
 
 async def _other_one(socket_path: Path, message: str) -> None:

@@ -57,7 +57,7 @@ def load(*, flags: Mapping[str, object], env: Mapping[str, str], project_dir: Pa
     """Read everything. Raises config.invalid with all problems, and config.insecure.
 
     Args:
-        flags: by key such as `daemon.slots`; None means that the flag was not given. ValueError for an unknown key:
+        flags: by key such as `daemon.log_level`; None means that the flag was not given. ValueError for an unknown key:
             that is a defect of the command. Text is converted as in the environment.
         env: the process's variables.
         project_dir: directory of the session, or None.

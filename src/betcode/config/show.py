@@ -61,15 +61,15 @@ This page is generated from `src/betcode/config/tree.py`; `make docs` writes it 
 The first of these that gives a value decides:
 
 1. flags;
-2. environment variables `BETCODE_<SECTION>_<KEY>`, such as `BETCODE_DAEMON_SLOTS`, and `BETCODE_CLAUDE` for
+2. environment variables `BETCODE_<SECTION>_<KEY>`, such as `BETCODE_DAEMON_LOG_LEVEL`, and `BETCODE_CLAUDE` for
    `agent.claude`; a list is separated by commas; an empty variable counts as unset;
 3. `.betcode/settings.local.json` of the project;
 4. `.betcode/settings.json` of the project;
 5. `settings.json` in the configuration directory (`betcode config path` shows it);
 6. the defaults.
 
-A file holds one object for each section: `{"daemon": {"slots": 8}}`. A value outside its range stops the start with one
-clear line; an unknown key is warned of. Names end in their unit: `_s` is seconds.
+A file holds one object for each section: `{"daemon": {"log_level": "debug"}}`. A value outside its range stops the
+start with one clear line; an unknown key is warned of. Names end in their unit: `_s` is seconds.
 
 *Reload*: a running daemon takes the new value on SIGHUP, the others at its next start. *Project*: a project's files may
 set it; they come with a repository that may be hostile, so everything else in them is ignored, with a warning.

@@ -21,7 +21,6 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 MIB = 1024 * 1024
 DAY_S = 86_400.0
 SLOTS_MAX = 64
-"""PS-8."""
 PATH_PATTERN = "^([/~].*)?$"
 """Absolute or in the home directory: in a file a relative path has no meaning."""
 PROGRAM_PATTERN = "^([/~].*|[A-Za-z0-9_][^/]*)?$"
@@ -106,19 +105,10 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     starts_at_once: Annotated[
         int, about("Processes of claude that may be starting at the same time.", reload=False, ge=1, le=32)
     ] = limits.STARTS_AT_ONCE
-    idle_exit_s: Annotated[
-        float,
-        about(
-            "A process idle for this long is ended and started again when needed; 0: never.",
-            reload=True,
-            ge=0,
-            le=30 * DAY_S,
-        ),
-    ] = 0.0
 
 
 class SupervisionConfig(Struct, frozen=True, kw_only=True):
-    """What is done about a claude that crashes, hangs or prints what cannot be read (PS-2 to PS-4, ND-6)."""
+    """What is done about a claude that crashes, does not end or prints too much (PS-2, PS-3, ND-7)."""
 
     backoff_first_s: Annotated[
         float, about("First delay before claude is started again after a crash.", reload=True, ge=0.1, le=5)
@@ -136,24 +126,13 @@ class SupervisionConfig(Struct, frozen=True, kw_only=True):
     stop_grace_s: Annotated[
         float, about("From SIGTERM to SIGKILL of the process and its tools.", reload=True, ge=1, le=60)
     ] = limits.STOP_GRACE_S
-    api_stall_s: Annotated[
-        float, about("Silence of the API in a turn that counts as a stall.", reload=True, ge=30, le=900)
-    ] = 120.0
-    hang_s: Annotated[
-        float, about("Any other silence of a turn that counts as a hang.", reload=True, ge=60, le=7_200)
-    ] = 300.0
-    parse_errors_max: Annotated[
-        int,
-        about("Unreadable lines within `parse_error_window_s` that lead to a restart.", reload=True, ge=1, le=1_000),
-    ] = 5
-    parse_error_window_s: Annotated[float, about("See `parse_errors_max`.", reload=True, ge=10, le=3_600)] = 60.0
     max_payload_bytes: Annotated[
         int, about("A longer line of claude is cut and marked as cut.", reload=False, ge=MIB, le=100 * MIB)
     ] = limits.LINE_BYTES_MAX
 
 
 class DaemonConfig(Struct, frozen=True, kw_only=True):
-    """The daemon: its log, and how much it admits (PS-8, PS-9)."""
+    """The daemon: its log, and how much it admits (PS-9)."""
 
     log_level: Annotated[LogLevel, about("Least severity that is written to the log.", reload=True)] = "info"
     log_bytes_max: Annotated[
@@ -171,33 +150,15 @@ class DaemonConfig(Struct, frozen=True, kw_only=True):
         ),
     ] = field(default_factory=default_slots)
     queue: Annotated[int, about("Sessions that may wait for a slot.", reload=True, ge=0, le=500)] = 50
-    queue_notice_s: Annotated[
-        float, about("Wait for a slot after which the session says that it waits.", reload=True, ge=1, le=3_600)
-    ] = 30.0
     connections_max: Annotated[int, about("Clients connected at the same time.", reload=False, ge=1, le=10_000)] = (
         limits.CONNECTIONS_MAX
     )
-    clients_per_session_max: Annotated[
-        int, about("Clients attached to one session.", reload=False, ge=1, le=10_000)
-    ] = limits.CLIENTS_PER_SESSION_MAX
-    shutdown_wait_s: Annotated[float, about("Longest time for an orderly stop.", reload=True, ge=1, le=300)] = (
-        limits.SHUTDOWN_WAIT_S
+    clients_per_session_max: Annotated[int, about("Clients attached to one session.", reload=True, ge=1, le=10_000)] = (
+        limits.CLIENTS_PER_SESSION_MAX
     )
-
-
-class ResourcesConfig(Struct, frozen=True, kw_only=True):
-    """What sessions may use of the machine (PS-9)."""
-
-    session_memory_mb: Annotated[
-        int, about("Memory of one session's processes above what claude needs itself.", reload=True, ge=64, le=65_536)
-    ] = 512
-    session_files: Annotated[int, about("Open files of one session's processes.", reload=True, ge=64, le=65_536)] = 256
-    total_memory_percent: Annotated[
-        int, about("Share of the system's memory for all sessions together.", reload=True, ge=10, le=100)
-    ] = 80
-    total_files: Annotated[int, about("Open files of all sessions together.", reload=True, ge=256, le=1_048_576)] = (
-        4_096
-    )
+    messages_waiting_max: Annotated[
+        int, about("Messages of one session that may wait; more are refused.", reload=True, ge=1, le=1_000)
+    ] = limits.MESSAGES_WAITING_MAX
 
 
 class PermissionConfig(Struct, frozen=True, kw_only=True):
@@ -219,12 +180,8 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     """The database."""
 
     message_key_days: Annotated[
-        int, about("How long the idempotency key of a message is remembered.", reload=False, ge=1, le=3_650)
+        int, about("How long the keys of deleted messages are remembered.", reload=True, ge=30, le=3_650)
     ] = limits.MESSAGE_KEY_DAYS
-    network_filesystem: Annotated[
-        bool,
-        about("Open the database on a network file system, whose locks may fail and damage it.", reload=False),
-    ] = False
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -233,6 +190,5 @@ class Config(Struct, frozen=True, kw_only=True):
     agent: AgentConfig = field(default_factory=AgentConfig)
     supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
     daemon: DaemonConfig = field(default_factory=DaemonConfig)
-    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     permission: PermissionConfig = field(default_factory=PermissionConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)

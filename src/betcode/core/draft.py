@@ -18,6 +18,7 @@ from betcode.core.life import Session, state_of
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.events import Event, MessageProgress, Notice, Status
+from betcode.model.policy import DEFAULT, Policy
 from betcode.model.rows import Message, Permission
 from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, MessageState, PermissionState
 
@@ -47,6 +48,7 @@ class Draft:
     events: list[Event] = field(default_factory=list)
     rows: list[Message | Permission] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
+    policy: Policy = DEFAULT
 
     def set(self, **changes: Any) -> None:
         """Change fields of the session."""

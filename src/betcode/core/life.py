@@ -79,7 +79,7 @@ class Session:
     closed: bool = False
     reason: str = ""
     crashes_s: tuple[float, ...] = ()
-    """Crashes within the last `limits.CRASH_WINDOW_S`."""
+    """Crashes within the last `Policy.crash_window_s`."""
     fruitless: int = 0
     """Crashes since a turn last ended: with them the delays grow, however long each process lives (INV-5)."""
     restart_s: float | None = None

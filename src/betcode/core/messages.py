@@ -36,7 +36,7 @@ def submit(draft: Draft, request: Submit) -> None:
     if session.closing or session.closed:
         draft.refuse(request.ticket, "session.closed", "the session is closed", "Start another one: betcode run PROMPT")
         return
-    if len(session.messages) >= limits.MESSAGES_WAITING_MAX:
+    if len(session.messages) >= draft.policy.messages_waiting_max:
         draft.refuse(
             request.ticket,
             "session.queue_full",

@@ -37,7 +37,7 @@ def on_request(draft: Draft, fact: PermissionRequest) -> None:
     name = permission_id(session.id, session.run, fact.request_id)
     if any(p.id == name for p in session.permissions):
         return
-    ttl_s = session.options.permission_ttl_s or limits.PERMISSION_TTL_S
+    ttl_s = session.options.permission_ttl_s or draft.policy.permission_ttl_s
     deadline = draft.now.unix_s + ttl_s
     question = Permission(
         id=name,

@@ -31,7 +31,7 @@ def on_started(draft: Draft, news: Started) -> None:
     if news.run != session.run or session.process is Process.NONE:
         return
     if session.process in (Process.STARTING, Process.UNREADY):
-        draft.set(process=Process.UNREADY, ready_by_s=draft.now.steady_s + limits.READY_WAIT_S)
+        draft.set(process=Process.UNREADY, ready_by_s=draft.now.steady_s + draft.policy.ready_wait_s)
         draft.do(Write(session.run, READY_LINE, Initialize()))
     if news.adopted:
         messages.written_again(draft)
@@ -151,14 +151,16 @@ def describe(news: Ended) -> str:
 def _count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...]) -> None:
     """Schedule a restart, or give up after too many: in a short time, or in a row without finishing a turn."""
     now = draft.now.steady_s
-    recent = (*(t for t in draft.session.crashes_s if now - t < limits.CRASH_WINDOW_S), now)
+    recent = (*(t for t in draft.session.crashes_s if now - t < draft.policy.crash_window_s), now)
     fruitless = draft.session.fruitless + 1
     draft.set(crashes_s=recent, fruitless=fruitless, reason=what)
     said = " | ".join(stderr_tail[-limits.STDERR_LINES_SHOWN :])
     said = f" claude's last words: {said}" if said else ""
     attempt = max(len(recent), fruitless)
-    if attempt >= limits.CRASHES_MAX:
-        counted = f"within {limits.CRASH_WINDOW_S:.0f} s" if len(recent) == attempt else "without finishing a turn"
+    if attempt >= draft.policy.crashes_max:
+        counted = (
+            f"within {draft.policy.crash_window_s:.0f} s" if len(recent) == attempt else "without finishing a turn"
+        )
         draft.set(crashed=True, restart_s=None)
         draft.notice(
             "error",
@@ -170,12 +172,12 @@ def _count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...
         when = "when the queue is released" if draft.session.held else "with the next message"
         draft.notice("warning", "agent.error", f"{what}.{said}", f"It is started again {when}.")
     else:
-        wait = delay_s(attempt, first_s=limits.BACKOFF_FIRST_S, max_s=limits.BACKOFF_MAX_S, rng=draft.rng)
+        wait = delay_s(attempt, first_s=draft.policy.backoff_first_s, max_s=draft.policy.backoff_max_s, rng=draft.rng)
         draft.set(restart_s=now + wait)
         draft.notice(
             "warning",
             "agent.error",
-            f"{what}; restarting in {wait:.1f} s, attempt {attempt} of {limits.CRASHES_MAX}.{said}",
+            f"{what}; restarting in {wait:.1f} s, attempt {attempt} of {draft.policy.crashes_max}.{said}",
             hint,
         )
     messages.pump(draft)
@@ -240,7 +242,7 @@ def _end(draft: Draft, how: Process = Process.STOPPING) -> None:
     starting = draft.session.process is Process.STARTING
     draft.set(process=how, ready_by_s=None)
     if not starting:  # one that is being started has no keeper yet: it is ended when it is there
-        draft.do(EndProcess(draft.session.run, limits.STOP_GRACE_S))
+        draft.do(EndProcess(draft.session.run, draft.policy.stop_grace_s))
 
 
 def on_time(draft: Draft) -> None:
@@ -251,7 +253,7 @@ def on_time(draft: Draft) -> None:
         draft.notice(
             "error",
             "agent.error",
-            f"claude did not answer within {limits.READY_WAIT_S:.0f} s of its start",
+            f"claude did not answer within {draft.policy.ready_wait_s:.0f} s of its start",
             "It is ended and started again.",
         )
         _end(draft, Process.FAILING)

@@ -55,9 +55,10 @@ from betcode.model.facts import (
     TurnResult,
     TurnStarted,
 )
+from betcode.model.policy import DEFAULT, Policy
 
 
-def step(session: Session, news: Input, now: Instant, rng: Random) -> Decision:
+def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Policy = DEFAULT) -> Decision:
     """Decide what follows from one input.
 
     Args:
@@ -65,11 +66,12 @@ def step(session: Session, news: Input, now: Instant, rng: Random) -> Decision:
         news: what happened.
         now: a clock reading taken for this step.
         rng: jitter; owned by the caller, so that a seed replays the run.
+        policy: delays, graces and bounds as the user has set them.
 
     Returns:
         The next state and what to store and do. It raises nothing: bad requests become `Refuse` effects.
     """
-    draft = Draft(session, now, rng)
+    draft = Draft(session, now, rng, policy=policy)
     match news:
         case Saw():
             for event in news.shown:

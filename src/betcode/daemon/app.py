@@ -28,6 +28,7 @@ from betcode.adapters.log import JsonLog, open_log, set_level
 from betcode.adapters.marks import SessionMarks
 from betcode.adapters.metrics import Metrics
 from betcode.adapters.server import LocalServer, SocketChannel
+from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
@@ -35,8 +36,10 @@ from betcode.config.tree import Config
 from betcode.core.instant import iso
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
+from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport
 from betcode.engine.conversation import Conversation, Daemon
+from betcode.engine.deletion import sweep_leftovers
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
 from betcode.engine.restore import restore_all
@@ -54,6 +57,7 @@ def run_daemon(
     reload: Callable[[], Config] | None = None,
     report_fd: int | None = None,
     foreground: bool = True,
+    replaces: bool = False,
 ) -> int:
     """Run until a signal or a client's request stops it. Returns the exit status.
 
@@ -63,6 +67,7 @@ def run_daemon(
         reload: reads the settings again, for SIGHUP; may raise BetcodeError.
         report_fd: pipe to the process that started this one (`daemon.report`).
         foreground: also log to standard error.
+        replaces: check what can be checked, report that, and wait until the daemon that runs now has ended.
 
     Raises:
         BetcodeError: the daemon could not start; also reported on `report_fd`.
@@ -71,7 +76,10 @@ def run_daemon(
     try:
         prepare(paths)
         lock = DaemonLock(paths.lock)
-        lock.take()
+        if replaces:
+            asyncio.run(check_claude(config))
+            report.waiting()
+        lock.take(wait_s=limits.REPLACE_WAIT_S if replaces else 0.0)
         log = open_log(
             paths.log, config.daemon.log_level, bytes_max=config.daemon.log_bytes_max, to_terminal=foreground
         )
@@ -102,6 +110,7 @@ class _App:
     report: StartReport
     reload: Callable[[], Config] | None = None
     apply: Callable[[Config], None] = lambda config: None
+    started_with: Config = field(init=False)
     started_at: str = ""
     files: int = 0
     """Descriptors this process may have."""
@@ -109,13 +118,16 @@ class _App:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     conversations: set[Conversation] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.started_with = self.config
+
     async def run(self) -> None:
         self.files = raise_file_limit()
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
-        claude = ClaudeBinary(self.config.agent.claude)
-        await self._check_claude(claude)
+        claude = await check_claude(self.config)
+        self.log.info("claude found", version=claude.version)
         metrics = Metrics()
         store = await SqliteStore.open(
             self.paths.database, rng=Random(), observe=metrics.stored, failed=metrics.store_failed
@@ -139,8 +151,10 @@ class _App:
                 line_bytes_max=self.config.supervision.max_payload_bytes,
                 slots=Slots(self.config.daemon.slots, self.config.daemon.queue),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
+                policy=policy_of(self.config),
+                erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
             )
-            self.apply = lambda config: _apply(config, launcher, claude, world.slots)
+            self.apply = lambda config: _apply(config, launcher, claude, world)
             self._tell_damage(store)
             await restore_all(world, store.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
@@ -148,12 +162,6 @@ class _App:
         finally:
             await store.close()
             self.log.info("the daemon has stopped")
-
-    async def _check_claude(self, claude: ClaudeBinary) -> None:
-        """Refuse to start with a claude that cannot be driven (PS-12)."""
-        env = child_environment(os.environ, Options(), self.config.agent.env_pass)
-        await claude.checked(env.get("PATH", ""), env)
-        self.log.info("claude found", version=claude.version)
 
     def _tell_damage(self, store: SqliteStore) -> None:
         """What cannot be read of the intake log. A torn end is what a kill leaves: it was never acknowledged."""
@@ -181,13 +189,19 @@ class _App:
             finally:
                 self.conversations.discard(conversation)
 
-        server = LocalServer(self.paths.socket, serve_client, pages.all(), clients_max=clients_max(self.files))
+        server = LocalServer(
+            self.paths.socket,
+            serve_client,
+            pages.all(),
+            clients_max=min(self.config.daemon.connections_max, clients_max(self.files)),
+        )
         self._on_signals()
         busy = await registry.open()
         try:
             await server.start()
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
+            registry.beside("sweep deleted sessions", sweep_leftovers(registry))
             removed = await self._stopped_or_removed()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True
@@ -234,19 +248,29 @@ class _App:
         except BetcodeError as error:
             self.log.error("the settings are wrong; the old ones stay", error_type=error.code, detail=str(error))
             return
-        taken, later = changed(self.config, new)
+        taken = changed(self.config, new).reloadable
+        later = changed(self.started_with, new).needs_restart  # as long as it runs with other values, each time
         self.config = new
         self.apply(new)
         self.log.info("settings read again", changed=taken, needs_restart=later)
 
 
-def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, slots: Slots) -> None:
-    """Use the settings that can change while the daemon runs; new processes get them."""
+async def check_claude(config: Config) -> ClaudeBinary:
+    """Find claude, and refuse one that cannot be driven (PS-12). Raises BetcodeError `claude.*`."""
+    claude = ClaudeBinary(config.agent.claude)
+    env = child_environment(os.environ, Options(), config.agent.env_pass)
+    await claude.checked(env.get("PATH", ""), env)
+    return claude
+
+
+def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world: World) -> None:
+    """Use the settings that can change while the daemon runs: the next decision and the next process go by them."""
+    world.policy = policy_of(config)
     set_level(config.daemon.log_level)
     launcher.env_pass = config.agent.env_pass
     claude.configured = config.agent.claude
-    slots.count, slots.queue = config.daemon.slots, config.daemon.queue
-    slots.wake()
+    world.slots.count, world.slots.queue = config.daemon.slots, config.daemon.queue
+    world.slots.wake()
 
 
 def resolve_directory(given: str) -> str:

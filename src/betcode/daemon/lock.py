@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from betcode.model.errors import BetcodeError
+
+_POLL_S = 0.01
+"""Between looks at a lock whose holder is ending: a thirtieth of a daemon's start."""
 
 
 class DaemonLock:
@@ -17,8 +21,8 @@ class DaemonLock:
         self._path = path
         self._fd: int | None = None
 
-    def take(self) -> None:
-        """Become the one daemon.
+    def take(self, *, wait_s: float = 0.0) -> None:
+        """Become the one daemon. Blocks for `wait_s` at most while another one is.
 
         Raises:
             BetcodeError: `daemon.already_running`; `config.unwritable`.
@@ -27,16 +31,22 @@ class DaemonLock:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unwritable(self._path, error) from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-            os.close(fd)
-            raise BetcodeError(
-                "daemon.already_running",
-                f"a daemon already serves this data directory (pid {holder or 'unknown'})",
-                hint="Use it: betcode status. To end it: betcode daemon stop.",
-            ) from error
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() < deadline:
+                    time.sleep(_POLL_S)
+                    continue
+                holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+                os.close(fd)
+                raise BetcodeError(
+                    "daemon.already_running",
+                    f"a daemon already serves this data directory (pid {holder or 'unknown'})",
+                    hint="Use it: betcode status. To end it: betcode daemon stop.",
+                ) from error
         self._fd = fd
         try:
             os.ftruncate(fd, 0)

@@ -35,6 +35,7 @@ from betcode.model.frames import (
     Welcome,
 )
 from betcode.model.ids import SessionId
+from betcode.model.policy import Policy
 from betcode.wire.client_api import decode_request, encode_frame, request_id
 
 CAPABILITIES = ["attach", "watch", "steer", "permissions", "previews"]
@@ -52,6 +53,11 @@ class Daemon:
     new_trace_id: Callable[[], str] = lambda: ""
     attached: dict[SessionId, int] = field(default_factory=dict)
     """Clients per session."""
+
+
+def stop_within_s(policy: Policy, *, end_sessions: bool) -> float:
+    """Seconds that an orderly stop takes at most."""
+    return limits.SHUTDOWN_WAIT_S + (policy.interrupt_grace_s + 2 * policy.stop_grace_s if end_sessions else 0.0)
 
 
 class Conversation:
@@ -159,9 +165,14 @@ class Conversation:
                 break
             try:
                 request = decode_request(data)
-                body = await self._handle(request)
             except BetcodeError as error:
                 await self._fail(request_id(data), error)
+                continue
+            try:
+                body = await self._handle(request)
+            except BetcodeError as error:
+                given = getattr(request, "session", "")
+                await self._fail(request.id, await self._daemon.requests.explained(error, given))
                 continue
             if body is not None:
                 await self._send(Reply(re=request.id, body=body))
@@ -184,7 +195,7 @@ class Conversation:
                 return {"sessions": [self._daemon.requests.view(s) for s in self._registry.summaries()]}
             case Stop():
                 self._daemon.stop(request.end_sessions)
-                return {}
+                return {"within_s": stop_within_s(self._registry.world.policy, end_sessions=request.end_sessions)}
             case Create() if not request.options.trace_id:
                 options = change(request.options, trace_id=self._trace_id)
                 return await self._daemon.requests.handle(change(request, options=options), self._name)
@@ -194,10 +205,11 @@ class Conversation:
     async def _attach(self, request: Attach) -> dict[str, Any]:
         session = self._registry.find(request.session)
         attached = self._daemon.attached
-        if session not in self._subscriptions and attached.get(session, 0) >= limits.CLIENTS_PER_SESSION_MAX:
+        admitted = self._registry.world.policy.clients_per_session_max
+        if session not in self._subscriptions and attached.get(session, 0) >= admitted:
             raise BetcodeError(
                 "limit.connections",
-                f"{limits.CLIENTS_PER_SESSION_MAX} clients are attached to this session",
+                f"{attached[session]} clients are attached to this session",
                 hint="Close one of them.",
             )
         self._unsubscribe(session)
@@ -269,7 +281,13 @@ class Conversation:
                         more = True
                 if self._changed:
                     changed, self._changed = self._changed, set()
-                    await self._send(SessionsFrame(sessions=[self._registry.summary(s) for s in changed]))
+                    known = [s for s in changed if self._registry.knows(s)]
+                    await self._send(
+                        SessionsFrame(
+                            sessions=[self._registry.summary(s) for s in known],
+                            deleted=sorted(changed.difference(known)),
+                        )
+                    )
 
     async def _send(self, frame: Frame) -> None:
         await self._channel.send(encode_frame(frame))

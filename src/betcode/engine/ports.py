@@ -8,7 +8,7 @@ from betcode.core.effects import Command
 from betcode.core.instant import Instant
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.news import News
-from betcode.model.rows import EventRow, Mark, Message, Permission, SessionRow, Transaction
+from betcode.model.rows import EventRow, Mark, Message, Permission, SessionRow, Tombstone, Transaction
 
 
 class Store(Protocol):
@@ -35,7 +35,15 @@ class Store(Protocol):
         ...
 
     async def message(self, message: MessageId) -> Message | None:
-        """One message of any session, for at least `limits.MESSAGE_KEY_DAYS` after its acceptance."""
+        """One message of any session. Of one that was deleted all but text and sender, for the time that is set."""
+        ...
+
+    async def leftovers(self) -> list[SessionRow]:
+        """Deleted sessions of which events or files may be left."""
+        ...
+
+    async def tombstone(self, key: str) -> Tombstone | None:
+        """What is remembered of a deleted session under its id, or under the key that it was created with."""
         ...
 
     async def permission(self, permission: PermissionId) -> Permission | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import msgspec
 
 from betcode.core import inputs
 from betcode.core.instant import iso
 from betcode.core.life import Process, Session, to_row
+from betcode.engine.ports import Log
 from betcode.engine.session import SessionRunner
 from betcode.engine.tasks import Tasks
 from betcode.engine.world import World
@@ -28,6 +30,7 @@ from betcode.model.ids import (
 from betcode.model.rows import Message, Options, Permission, SessionRow, Transaction
 from betcode.model.states import PermissionState, SessionState
 
+DELETED_HINT = "Start another one: betcode run PROMPT. See also: betcode sessions list"
 _PREFIX_MIN = 4
 """Characters of an id that must be given at least, so that a typing error rarely hits another session."""
 
@@ -42,6 +45,8 @@ class Registry:
         self._new_uuid = new_uuid
         self._rows: dict[SessionId, SessionRow] = {}
         self._runners: dict[SessionId, SessionRunner] = {}
+        self._loops: dict[SessionId, asyncio.Task[None]] = {}
+        self._leaving: set[SessionId] = set()
         self._tasks = Tasks(self._runner_failed)
         self._creating = asyncio.Lock()
         self._unsure: dict[ClaudeSessionId, SessionRow] = {}
@@ -78,18 +83,22 @@ class Registry:
         self.stopping = True
         await self._tasks.cancel()
 
+    def beside(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the sessions, until it ends or `close` is called; its error goes to the log."""
+        self._tasks.start(name, work)
+
     async def end_processes(self) -> None:
         """Interrupt all turns and end all processes, within the graces of PS-4; what waits stays stored."""
         runners = [r for r in self._runners.values() if r.session.process is not Process.NONE]
         await asyncio.gather(*(self._end_process(r) for r in runners))
 
     async def _end_process(self, runner: SessionRunner) -> None:
-        until = self.world.clock.now().steady_s + limits.INTERRUPT_GRACE_S
+        until = self.world.clock.now().steady_s + self.world.policy.interrupt_grace_s
         with suppress(BetcodeError):  # no turn is running: then there is nothing to interrupt
             await runner.ask(lambda t: inputs.Interrupt(t, "the stop of the daemon"))
         await runner.until(lambda s: s.turn is None, until)
         await runner.ask(inputs.Halt)
-        until = self.world.clock.now().steady_s + 2 * limits.STOP_GRACE_S
+        until = self.world.clock.now().steady_s + 2 * self.world.policy.stop_grace_s
         if not await runner.until(lambda s: s.process is Process.NONE, until):
             self.world.log.warning("claude did not end in time", session_id=runner.id)
 
@@ -98,11 +107,11 @@ class Registry:
     ) -> SessionRunner:
         runner = SessionRunner(row, self.world, messages, permissions)
         self._runners[row.id] = runner
-        self._tasks.start(f"session {row.id}", runner.serve())
+        self._loops[row.id] = self._tasks.start(f"session {row.id}", runner.serve())
         return runner
 
     def _runner_failed(self, name: str, error: BaseException) -> None:
-        self.world.log.error("a session's loop failed", task=name, error_type=type(error).__name__, detail=repr(error))
+        self.world.log.error("a task failed", task=name, error_type=type(error).__name__, detail=repr(error))
         ended = [k for k in self._runners if name == f"session {k}"]
         for session in ended:
             del self._runners[session]
@@ -135,11 +144,44 @@ class Registry:
             )
         raise BetcodeError("session.not_found", f"no session {given!r}", hint="See: betcode sessions list")
 
+    def knows(self, session: SessionId) -> bool:
+        """Whether there is a session with exactly this id."""
+        return session in self._rows
+
     def runner(self, session: SessionId) -> SessionRunner:
         """The session's loop, started if it does not run yet."""
         if self.stopping:
             raise BetcodeError("daemon.stopping", "the daemon is stopping", hint="Try again in a moment.")
+        if session in self._leaving:
+            raise BetcodeError("session.deleted", f"session {session} is being deleted", hint=DELETED_HINT)
         return self._runners.get(session) or self._run(self._rows[session])
+
+    @asynccontextmanager
+    async def without_runner(self, session: SessionId) -> AsyncIterator[None]:
+        """Stop a session's loop, and let none be started before the end of the block."""
+        if session in self._leaving:
+            raise BetcodeError("session.deleted", f"session {session} is being deleted", hint=DELETED_HINT)
+        self._leaving.add(session)
+        try:
+            loop = self._loops.pop(session, None)
+            if loop is not None:
+                loop.cancel()
+                await asyncio.wait([loop])
+            if (runner := self._runners.pop(session, None)) is not None:
+                self._rows[session] = to_row(runner.session)
+            yield
+        finally:
+            self._leaving.discard(session)
+
+    def log_of(self, row: SessionRow) -> Log:
+        """The log of a session: its lines carry its id and the trace of whoever created it."""
+        trace = {"trace_id": row.options.trace_id} if row.options.trace_id else {}
+        return self.world.log.bind(session_id=row.id, **trace)
+
+    def drop(self, session: SessionId) -> None:
+        """The session was deleted: nobody finds it any more."""
+        del self._rows[session]
+        self._changed(session)
 
     def summary(self, session: SessionId) -> Summary:
         """One session at a glance, without waking it."""
@@ -212,6 +254,8 @@ class Registry:
             for row in self._rows.values():
                 if row.claude_session_id == claude_id:
                     return row.id
+            if (stone := await self.world.store.tombstone(claude_id)) is not None:
+                raise deleted(SessionId(stone.session), stone.deleted_at)
             tried = self._unsure.get(claude_id)
             session = Session(
                 id=self._new_id(),
@@ -229,7 +273,7 @@ class Registry:
                 await self.world.store.commit(Transaction(session=row, creates=True))
             self._unsure.pop(claude_id, None)
             self._rows[row.id] = row
-        self.world.log.info("session created", session_id=row.id, directory=directory)
+        self.log_of(row).info("session created", directory=directory)
         self._run(row)
         self._changed(row.id)
         return row.id
@@ -241,6 +285,11 @@ class Registry:
             session = SessionId("".join(letters))
             if session not in self._rows:
                 return session
+
+
+def deleted(session: SessionId, when: str) -> BetcodeError:
+    """Somebody wants a session that was deleted."""
+    return BetcodeError("session.deleted", f"session {session} was deleted at {when}", hint=DELETED_HINT)
 
 
 def question_view(question: Permission) -> dict[str, object]:
@@ -265,4 +314,4 @@ def summary_view(summary: Summary) -> dict[str, object]:
     return builtins
 
 
-__all__ = ["Registry", "question_view", "summary_view"]
+__all__ = ["Registry", "deleted", "question_view", "summary_view"]

@@ -9,8 +9,9 @@ import msgspec
 
 from betcode.core import inputs
 from betcode.core.permissions import settled_text
-from betcode.engine.registry import Registry, question_view, summary_view
-from betcode.model import frames
+from betcode.engine.deletion import delete
+from betcode.engine.registry import Registry, deleted, question_view, summary_view
+from betcode.model import frames, limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import AnyRequest, Summary
 from betcode.model.ids import MessageId, PermissionId, SessionId
@@ -65,8 +66,22 @@ class Requests:
                 return await self._answer(request, client)
             case frames.Send():
                 return await self._send(request, client)
+            case frames.Queue():
+                return self._queue(registry.find(request.session))
+            case frames.Delete():
+                return await delete(registry, request.session, force=request.force, by=client)
             case _:
                 return await self._control(request, client)
+
+    async def explained(self, error: BetcodeError, given: str) -> BetcodeError:
+        """The error for a request about the session `given`: one that is not there may have been deleted."""
+        if error.code != "session.not_found" or not given:
+            return error
+        try:
+            stone = await self._registry.world.store.tombstone(given)
+        except BetcodeError:
+            return error  # the database fails just now: that there is no such session is true all the same
+        return error if stone is None else deleted(SessionId(stone.session), stone.deleted_at)
 
     async def _control(self, request: AnyRequest, client: str) -> dict[str, Any]:
         """Requests that are one input of the session they name."""
@@ -89,6 +104,21 @@ class Requests:
                     f"{type(request).__name__} is not handled here",
                     hint="Report this; the request was understood and nobody carries it out.",
                 )
+
+    def _queue(self, session: SessionId) -> dict[str, Any]:
+        now = self._registry.runner(session).session
+        messages = [
+            {
+                "id": message.id,
+                "text": message.text[: limits.MESSAGE_PREVIEW_CHARS],
+                "state": message.state.value,
+                "reason": message.reason,
+                "client": message.client,
+                "accepted_at": message.accepted_at,
+            }
+            for message in now.messages
+        ]
+        return {"messages": messages, "held": now.held}
 
     async def _ask(self, given: str, make: Callable[[int], inputs.Input]) -> dict[str, Any]:
         return await self._registry.runner(self._registry.find(given)).ask(make)

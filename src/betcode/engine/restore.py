@@ -26,10 +26,12 @@ async def restore_all(world: World, unstored: Sequence[Transaction]) -> int:
     sessions: dict[SessionId, list[Transaction]] = {}
     for transaction in unstored:
         sessions.setdefault(transaction.session.id, []).append(transaction)
-    for session, lost in sessions.items():
+    for session, everything in sessions.items():
+        lost = [transaction for transaction in everything if transaction.deletion is None]
         repeated = await _repeat(world, session, lost)
         if repeated < len(lost):
             await _renumber(world, session, lost[repeated:])
+        await _delete(world, session, everything)
         world.log.warning(
             "acknowledged changes came back from the intake log",
             session_id=session,
@@ -53,6 +55,15 @@ async def _repeat(world: World, session: SessionId, lost: Sequence[Transaction])
             return number
         row = transaction.session
     return len(lost)
+
+
+async def _delete(world: World, session: SessionId, lost: Sequence[Transaction]) -> None:
+    """A deletion is the last thing that happens to a session. What it leaves behind is swept like any other's."""
+    row = await world.store.session(session)
+    for transaction in lost:
+        if transaction.deletion is not None and row is not None:
+            await world.store.commit(Transaction(session=row, deletion=transaction.deletion))
+            return
 
 
 def _follows(row: SessionRow | None, transaction: Transaction) -> bool:

@@ -156,8 +156,9 @@ class SessionRunner:
                     failures = 1 if self._committer.committed else failures + 1
                     await self._let_go(error)
                     self.log.error("the session begins again", error_type=error.code, detail=str(error))
+                    policy = self.world.policy
                     wait = delay_s(
-                        failures, first_s=limits.BACKOFF_FIRST_S, max_s=limits.BACKOFF_MAX_S, rng=self.world.rng
+                        failures, first_s=policy.backoff_first_s, max_s=policy.backoff_max_s, rng=self.world.rng
                     )
                     await asyncio.sleep(wait)
         finally:
@@ -309,7 +310,7 @@ class SessionRunner:
         slots = self.world.slots
         gated = not slots.may_begin(self.id)
         before = self.session if self.session.gated is gated else replace(self.session, gated=gated)
-        decision = step(before, news, self.world.clock.now(), self.world.rng)
+        decision = step(before, news, self.world.clock.now(), self.world.rng, policy=self.world.policy)
         self.session = decision.session
         needs, wants = needs_slot(self.session), waits_for_slot(self.session)
         slots.settle(self.id, needs=needs, wants=wants, wake=self._slot_is_free)

@@ -10,6 +10,8 @@ from random import Random
 from betcode.engine.ports import Clock, Launcher, Log, Marks, Meter, Store
 from betcode.engine.slots import Slots
 from betcode.model import limits
+from betcode.model.ids import SessionId
+from betcode.model.policy import DEFAULT, Policy
 
 
 @dataclass(slots=True)
@@ -29,3 +31,7 @@ class World:
     slots: Slots = field(default_factory=Slots)
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.STARTS_AT_ONCE))
     """Held by a session from the start of its process until claude is ready or gone."""
+    policy: Policy = DEFAULT
+    """What a user may set; a reload replaces it, and the next decision goes by the new one."""
+    erase: Callable[[SessionId], None] = lambda session: None
+    """Removes all files of a session, if there are any. It blocks, and raises BetcodeError `store.failed`."""

@@ -155,6 +155,17 @@ class Close(Request, frozen=True, kw_only=True, tag="close"):
     session: str
 
 
+class Delete(Request, frozen=True, kw_only=True, tag="delete"):
+    """Remove a session with its events and files; its keys are remembered, so that no message of it is run again.
+
+    One that is at work, or in which messages or questions wait, is refused unless `force`, which ends it first. The
+    same again does nothing. Reply: `session`, `state`, `deleted_at`.
+    """
+
+    session: str
+    force: bool = False
+
+
 class Rename(Request, frozen=True, kw_only=True, tag="rename"):
     """Give a session another name. Reply: `name`."""
 
@@ -168,12 +179,21 @@ class Permissions(Request, frozen=True, kw_only=True, tag="permissions"):
     session: str = ""
 
 
+class Queue(Request, frozen=True, kw_only=True, tag="queue"):
+    """Reply: `messages`, those without an outcome, in order, and whether an interrupt has `held` what waits."""
+
+    session: str
+
+
 class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
     """Reply: `daemon`, `database`, `sessions`."""
 
 
 class Stop(Request, frozen=True, kw_only=True, tag="stop"):
-    """Stop the daemon. Running turns go on and are adopted by the next one, unless `end_sessions`."""
+    """Stop the daemon. Running turns go on and are adopted by the next one, unless `end_sessions`.
+
+    Reply: `within_s`, seconds that it takes at most.
+    """
 
     end_sessions: bool = False
 
@@ -199,8 +219,10 @@ AnyRequest = (
     | Clear
     | Retry
     | Close
+    | Delete
     | Rename
     | Permissions
+    | Queue
     | GetStatus
     | Stop
     | Ping
@@ -284,9 +306,10 @@ class RawFrame(Frame, frozen=True, kw_only=True, tag="raw"):
 
 
 class SessionsFrame(Frame, frozen=True, kw_only=True, tag="sessions"):
-    """Summaries that changed, for a client that watches."""
+    """Summaries that changed, and ids of sessions that were deleted, for a client that watches."""
 
     sessions: list[Summary]
+    deleted: list[str] = field(default_factory=list)
 
 
 class Goodbye(Frame, frozen=True, kw_only=True, tag="goodbye"):

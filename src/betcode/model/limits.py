@@ -79,6 +79,13 @@ CREATIONS_UNSURE_MAX: Final = 1_000
 MESSAGE_KEY_DAYS: Final = 30
 """How long an idempotency key is remembered at least."""
 
+MESSAGE_PREVIEW_CHARS: Final = 200
+"""Beginning of a message's text in a list of what waits: enough to know it by."""
+TOMBSTONES_MAX: Final = 1_000_000
+"""Keys of deleted messages and sessions that are remembered, some 150 bytes each; beyond it nothing is deleted."""
+SWEEP_EVENTS: Final = 1_000
+"""Events of a deleted session removed in one transaction: 5 to 10 ms of the writer."""
+
 # --- processes ----------------------------------------------------------------------------------------------------
 READY_WAIT_S: Final = 120.0
 """From spawn to the answer to `initialize`: 0.4 s when idle, 6.5 s with ten starts at once on two cores."""
@@ -170,6 +177,8 @@ REQUEST_WAIT_S: Final = 60.0
 """A reply to one request."""
 HOME_CHECK_S: Final = 5.0
 """Between looks of the daemon whether its data directory is still there."""
+REPLACE_WAIT_S: Final = 60.0
+"""How long a daemon that replaces another waits for its end: an orderly stop, and time to kill one that hangs."""
 LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 """One log file; the previous one is kept as `.1`."""
 LOG_FIELD_CHARS: Final = 2_000

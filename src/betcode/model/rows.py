@@ -145,12 +145,36 @@ class EventRow(Struct, frozen=True):
     body: bytes
 
 
+class Tombstone(Struct, frozen=True):
+    """What is remembered of what was deleted: a key that must not be used again.
+
+    `kind` is `session` (its id), `conversation` (the key it was created with) or `message`; `state` is a message's
+    outcome.
+    """
+
+    key: str
+    kind: str
+    session: str
+    state: str
+    deleted_at: str
+
+
+class Deletion(Struct, frozen=True):
+    """A session is deleted. Tombstones older than `forget_before` (a time as in `deleted_at`) go at this chance."""
+
+    at: str
+    forget_before: str = ""
+
+
 class Transaction(Struct, frozen=True):
     """All or nothing: a session's row with the events and rows that belong to it.
 
     `creates`: the session must not exist yet. `messages` and `permissions` replace what is stored under their ids, in
     order; a message's id, session and text never change, so an id that is stored with others of them is
     `message.key_conflict`.
+
+    `deletion`: the session goes, its keys are remembered; nothing else may be in the same transaction. `sweeps`: so it
+    is with the removal of the next events that a deleted session left behind.
     """
 
     session: SessionRow
@@ -158,3 +182,5 @@ class Transaction(Struct, frozen=True):
     messages: tuple[Message, ...] = ()
     permissions: tuple[Permission, ...] = ()
     creates: bool = False
+    deletion: Deletion | None = None
+    sweeps: bool = False

@@ -17,6 +17,12 @@ class SessionState(StrEnum):
     PARKED = "PARKED"
     CRASHED = "CRASHED"
     CLOSED = "CLOSED"
+    DELETED = "DELETED"
+    """Only in the database, until the last of it is swept; nobody is shown it."""
+
+
+AT_REST = frozenset({SessionState.NEW, SessionState.IDLE, SessionState.CRASHED, SessionState.CLOSED})
+"""States in which nothing happens by itself."""
 
 
 class MessageState(StrEnum):

@@ -42,7 +42,7 @@ class Command:
 
     def __init__(self, env: Mapping[str, str], directory: Path) -> None:
         """`env` is the whole environment but for the place of this source; `directory` is where commands start."""
-        self.env = {**env, "PYTHONPATH": str(Path(betcode.__file__).parent.parent)}
+        self.env = {"PYTHONPATH": str(Path(betcode.__file__).parent.parent), **env}
         self.directory = directory
 
     def with_env(self, **changes: str) -> Command:
@@ -122,6 +122,10 @@ class Terminal:
         while self._read(0.05):
             assert time.monotonic() < deadline, f"still running; there is: {self.text!r}"
         return self.process.wait(limit_s)
+
+    def read(self) -> None:
+        """Take what comes within a moment."""
+        self._read(0.05)
 
     def _read(self, wait_s: float) -> bool:
         """Take what is there; False when nothing can come any more."""

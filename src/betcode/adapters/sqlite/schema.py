@@ -93,6 +93,21 @@ CREATE INDEX permissions_open ON permissions (session, position) WHERE {PERMISSI
 """
 
 
+_TOMBSTONES = """
+CREATE TABLE tombstones (
+    key TEXT NOT NULL PRIMARY KEY,
+    kind TEXT NOT NULL,
+    session TEXT NOT NULL,
+    state TEXT NOT NULL,
+    deleted_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tombstones_by_time ON tombstones (deleted_at);
+CREATE INDEX messages_by_session ON messages (session);
+CREATE INDEX permissions_by_session ON permissions (session);
+"""
+"""A program that does not know them would show a deleted session, and run its messages anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One step from `version - 1` to `version`."""
@@ -102,7 +117,7 @@ class Migration:
     sql: str
 
 
-MIGRATIONS = (Migration(1, 1, _INITIAL),)
+MIGRATIONS = (Migration(1, 1, _INITIAL), Migration(2, 2, _TOMBSTONES))
 """All steps, in order, from 1 without a hole."""
 
 

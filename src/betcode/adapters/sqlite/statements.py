@@ -13,6 +13,7 @@ from zlib import crc32
 import apsw
 import msgspec
 
+from betcode.adapters.sqlite import deletion
 from betcode.adapters.sqlite.errors import RESCUE_HINT, StoreError, defect, key_conflict
 from betcode.adapters.sqlite.schema import MESSAGE_IS_OPEN, PERMISSION_IS_OPEN
 from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId
@@ -32,11 +33,11 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT
 _UPDATE_SESSION = """
 UPDATE sessions SET claude_session_id = ?1, directory = ?2, name = ?3, options = ?4, state = ?5, reason = ?6,
     epoch = ?7, seq = ?8, run = ?9, "offset" = ?10, checkpoint = ?11, life = ?12
-WHERE id = ?13 AND ((epoch = ?7 AND seq = ?14) OR (epoch < ?7 AND ?14 = 0))"""
+WHERE id = ?13 AND state != 'DELETED' AND ((epoch = ?7 AND seq = ?14) OR (epoch < ?7 AND ?14 = 0))"""
 _INSERT_EVENT = "INSERT INTO events (session, epoch, seq, kind, time, crc, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_MESSAGE = """
 INSERT INTO messages (id, session, text, client, state, reason, run, steer, accepted_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE key = ?1)
 ON CONFLICT (id) DO UPDATE SET client = excluded.client, state = excluded.state, reason = excluded.reason,
     run = excluded.run, steer = excluded.steer, accepted_at = excluded.accepted_at
 WHERE session = excluded.session AND text = excluded.text"""
@@ -59,10 +60,14 @@ def apply(connection: apsw.Connection, transaction: Transaction) -> None:
     """Write one transaction: the session first, since the other rows refer to it.
 
     Raises:
-        BetcodeError: `message.key_conflict`.
+        BetcodeError: `message.key_conflict`, `limit.deletions`.
         StoreError: the session exists already or not at all, or the events do not go on where the stored ones end.
         apsw.Error: anything that SQLite finds.
     """
+    if transaction.deletion is not None:
+        return deletion.delete(connection, transaction.session, transaction.deletion)
+    if transaction.sweeps:
+        return deletion.sweep(connection, transaction.session.id)
     _put_session(connection, transaction)
     if transaction.events:
         connection.executemany(
@@ -73,6 +78,7 @@ def apply(connection: apsw.Connection, transaction: Transaction) -> None:
         _put_message(connection, message, transaction.session.id)
     for permission in transaction.permissions:
         _put_permission(connection, permission, transaction.session.id)
+    return None
 
 
 def _put_session(connection: apsw.Connection, transaction: Transaction) -> None:
@@ -188,25 +194,38 @@ SELECT id, session, run, request_id, tool, input, state, asked_at_unix_s, deadli
     agent_id, reason, delivery, "by", message, updated_input, for_session, interrupt, settled_at FROM permissions"""
 _SELECT_EVENTS = """
 SELECT seq, kind, time, crc, body FROM events WHERE session = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT ?"""
-_OPEN_MESSAGES = f"{_SELECT_MESSAGE} WHERE session = ? AND {MESSAGE_IS_OPEN} ORDER BY position"
-_OPEN_PERMISSIONS = f"{_SELECT_PERMISSION} WHERE session = ? AND {PERMISSION_IS_OPEN} ORDER BY position"
+_ALL_SESSIONS = f"{_SELECT_SESSION} WHERE {deletion.IS_THERE} ORDER BY created_at, position"
+_OPEN_MESSAGES = f"{_SELECT_MESSAGE} INDEXED BY messages_open WHERE session = ? AND {MESSAGE_IS_OPEN} ORDER BY position"
+_OPEN_PERMISSIONS = f"""
+{_SELECT_PERMISSION} INDEXED BY permissions_open WHERE session = ? AND {PERMISSION_IS_OPEN} ORDER BY position"""
 
 
 def sessions(connection: apsw.Connection) -> list[SessionRow]:
     """All sessions, oldest first."""
-    return [_session(row) for row in connection.execute(f"{_SELECT_SESSION} ORDER BY created_at, position")]
+    return [_session(row) for row in connection.execute(_ALL_SESSIONS)]
 
 
 def session(connection: apsw.Connection, session: SessionId) -> SessionRow | None:
     """One session."""
-    row = connection.execute(f"{_SELECT_SESSION} WHERE id = ?", (session,)).fetchone()
+    row = connection.execute(f"{_SELECT_SESSION} WHERE id = ? AND {deletion.IS_THERE}", (session,)).fetchone()
     return None if row is None else _session(row)
 
 
+BEYOND = (2**62, 0)
+"""The position of a deleted session: nothing that is found of it anywhere is missing."""
+
+
 def positions(connection: apsw.Connection) -> dict[SessionId, tuple[int, int]]:
-    """(epoch, seq) of the last event of each session."""
-    rows = connection.execute("SELECT id, epoch, seq FROM sessions")
-    return {SessionId(session): (epoch, seq) for session, epoch, seq in rows}
+    """(epoch, seq) of the last event of each session; deleted ones are remembered as beyond everything."""
+    rows = connection.execute(f"SELECT id, epoch, seq FROM sessions WHERE {deletion.IS_THERE}")  # noqa: S608 - a constant
+    found = {SessionId(session): (epoch, seq) for session, epoch, seq in rows}
+    deleted = connection.execute("SELECT session FROM tombstones WHERE kind = 'session'")
+    return found | {SessionId(session): BEYOND for (session,) in deleted}
+
+
+def leftovers(connection: apsw.Connection) -> list[SessionRow]:
+    """Deleted sessions of which events or files may be left."""
+    return [_session(row) for row in connection.execute(f"{_SELECT_SESSION} WHERE NOT ({deletion.IS_THERE})")]
 
 
 def open_messages(connection: apsw.Connection, session: SessionId) -> list[Message]:
@@ -220,9 +239,9 @@ def open_permissions(connection: apsw.Connection, session: SessionId) -> list[Pe
 
 
 def message(connection: apsw.Connection, message: MessageId) -> Message | None:
-    """One message of any session."""
+    """One message of any session; of one that was deleted without its text."""
     row = connection.execute(f"{_SELECT_MESSAGE} WHERE id = ?", (message,)).fetchone()
-    return None if row is None else _message(row)
+    return deletion.deleted_message(connection, message) if row is None else _message(row)
 
 
 def permission(connection: apsw.Connection, permission: PermissionId) -> Permission | None:

@@ -12,7 +12,7 @@ from random import Random
 import apsw
 
 from betcode.adapters.intake import DiskFiles, IntakeLog, Problem
-from betcode.adapters.sqlite import statements
+from betcode.adapters.sqlite import deletion, statements
 from betcode.adapters.sqlite.committer import Committer
 from betcode.adapters.sqlite.connection import (
     Connect,
@@ -30,7 +30,7 @@ from betcode.adapters.sqlite.writer import Writer
 from betcode.adapters.unstored import find_unstored
 from betcode.model import limits
 from betcode.model.ids import MessageId, PermissionId, SessionId
-from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
+from betcode.model.rows import EventRow, Message, Permission, SessionRow, Tombstone, Transaction
 
 
 class SqliteStore:
@@ -150,8 +150,16 @@ class SqliteStore:
         return await self._readers.run("open_permissions", lambda c: statements.open_permissions(c, session))
 
     async def message(self, message: MessageId) -> Message | None:
-        """One message of any session."""
+        """One message of any session; of one that was deleted without its text."""
         return await self._readers.run("message", lambda c: statements.message(c, message))
+
+    async def leftovers(self) -> list[SessionRow]:
+        """Deleted sessions of which events or files may be left."""
+        return await self._readers.run("leftovers", statements.leftovers)
+
+    async def tombstone(self, key: str) -> Tombstone | None:
+        """What is remembered of a deleted session under its id, or under the key that it was created with."""
+        return await self._readers.run("tombstone", lambda c: deletion.tombstone(c, key))
 
     async def permission(self, permission: PermissionId) -> Permission | None:
         """One question of any session."""

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import apsw
 
-from betcode.adapters.sqlite import schema, statements
+from betcode.adapters.sqlite import deletion, schema, statements
 from betcode.adapters.sqlite.errors import StoreError, translate
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import MessageId, PermissionId, SessionId
-from betcode.model.rows import EventRow, Message, Permission, SessionRow, Transaction
+from betcode.model.rows import EventRow, Message, Permission, SessionRow, Tombstone, Transaction
 from betcode.testing.simulator.incarnation import Incarnation
 from betcode.testing.simulator.ledger import Ledger
 from betcode.testing.simulator.pace import Pace
@@ -169,6 +169,14 @@ class ModelStore:
     async def message(self, message: MessageId) -> Message | None:
         """One message."""
         return await self._read(lambda c: statements.message(c, message))
+
+    async def leftovers(self) -> list[SessionRow]:
+        """Deleted sessions of which something may be left."""
+        return await self._read(statements.leftovers)
+
+    async def tombstone(self, key: str) -> Tombstone | None:
+        """What is remembered of a deleted session."""
+        return await self._read(lambda c: deletion.tombstone(c, key))
 
     async def permission(self, permission: PermissionId) -> Permission | None:
         """One question."""

@@ -1,0 +1,90 @@
+"""The SQL of deletion: what is forgotten at once, what is swept in small steps, and what is remembered (SQ-11).
+
+One transaction makes a session unreachable: its row gets the state DELETED, its questions go, each message leaves only
+a tombstone of its key. A commit is all or nothing, so a session is whole or it is gone. Its events follow in batches
+that do not stall the writer; the row goes last, so that whatever is left over can be found after a crash.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from betcode.adapters.sqlite.errors import defect
+from betcode.model import limits
+from betcode.model.errors import BetcodeError
+from betcode.model.ids import MessageId, SessionId
+from betcode.model.rows import Deletion, Message, SessionRow, Tombstone
+from betcode.model.states import MessageState, SessionState
+
+IS_THERE = "state != 'DELETED'"
+"""Sessions that were not deleted."""
+
+_FORGET = """
+DELETE FROM tombstones WHERE key IN (SELECT key FROM tombstones WHERE deleted_at < ? ORDER BY deleted_at LIMIT ?)"""
+_REMEMBER = """
+INSERT INTO tombstones (key, kind, session, state, deleted_at) VALUES (?, ?, ?, '', ?) ON CONFLICT (key) DO NOTHING"""
+_REMEMBER_MESSAGES = """
+INSERT INTO tombstones (key, kind, session, state, deleted_at)
+SELECT id, 'message', session, state, ? FROM messages WHERE session = ? ON CONFLICT (key) DO NOTHING"""
+_HIDE = "UPDATE sessions SET state = 'DELETED', name = '', options = '{}' WHERE id = ? AND state != 'DELETED'"
+_SWEEP = "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE session = ? LIMIT ?)"
+
+
+def delete(connection: apsw.Connection, row: SessionRow, deletion: Deletion) -> None:
+    """Make a session unreachable and remember its keys.
+
+    Raises:
+        BetcodeError: `limit.deletions`.
+        StoreError: there is no such session.
+        apsw.Error: anything that SQLite finds.
+    """
+    connection.execute(_FORGET, (deletion.forget_before, limits.TOMBSTONES_MAX))
+    connection.execute(_HIDE, (row.id,))
+    if connection.changes() != 1:
+        raise defect(f"session {row.id} is to be deleted and does not exist")
+    connection.execute(_REMEMBER, (row.id, "session", row.id, deletion.at))
+    connection.execute(_REMEMBER, (row.claude_session_id, "conversation", row.id, deletion.at))
+    connection.execute(_REMEMBER_MESSAGES, (deletion.at, row.id))
+    if connection.execute("SELECT count(*) FROM tombstones").get > limits.TOMBSTONES_MAX:
+        raise BetcodeError(
+            "limit.deletions",
+            f"the keys of {limits.TOMBSTONES_MAX} deleted messages are remembered, and there is room for no more",
+            hint="Close the session instead; the oldest keys are forgotten after `storage.message_key_days`.",
+        )
+    connection.execute("DELETE FROM permissions WHERE session = ?", (row.id,))
+    connection.execute("DELETE FROM messages WHERE session = ?", (row.id,))
+
+
+def sweep(connection: apsw.Connection, session: SessionId) -> None:
+    """Remove the next events of a deleted session, and with the last ones its row. Harmless when nothing is left."""
+    stored = connection.execute("SELECT state FROM sessions WHERE id = ?", (session,)).get
+    if stored is None:
+        return
+    if stored != SessionState.DELETED:
+        raise defect(f"session {session} is to be swept and was not deleted")
+    connection.execute(_SWEEP, (session, limits.SWEEP_EVENTS))
+    if connection.changes() < limits.SWEEP_EVENTS:
+        connection.execute("DELETE FROM sessions WHERE id = ?", (session,))
+
+
+def tombstone(connection: apsw.Connection, key: str) -> Tombstone | None:
+    """What is remembered of a deleted session under its id, or under the key that it was created with."""
+    found = connection.execute(
+        "SELECT key, kind, session, state, deleted_at FROM tombstones WHERE key = ?", (key,)
+    ).fetchone()
+    return None if found is None else Tombstone(*found)
+
+
+def deleted_message(connection: apsw.Connection, message: MessageId) -> Message | None:
+    """A message of a deleted session: all but its text and its sender."""
+    found = tombstone(connection, message)
+    if found is None or found.kind != "message":
+        return None
+    return Message(
+        id=message,
+        session=SessionId(found.session),
+        text="",
+        client="",
+        state=MessageState(found.state),
+        accepted_at=found.deleted_at,
+    )

@@ -1,0 +1,23 @@
+"""The settings that decisions go by, as `core` and `engine` take them."""
+
+from __future__ import annotations
+
+from betcode.config.tree import Config
+from betcode.model.policy import Policy
+
+
+def policy_of(config: Config) -> Policy:
+    """The policy of these settings."""
+    return Policy(
+        ready_wait_s=config.agent.ready_wait_s,
+        backoff_first_s=config.supervision.backoff_first_s,
+        backoff_max_s=config.supervision.backoff_max_s,
+        crashes_max=config.supervision.crashes_max,
+        crash_window_s=config.supervision.crash_window_s,
+        interrupt_grace_s=config.supervision.interrupt_grace_s,
+        stop_grace_s=config.supervision.stop_grace_s,
+        permission_ttl_s=config.permission.ttl_s,
+        messages_waiting_max=config.daemon.messages_waiting_max,
+        clients_per_session_max=config.daemon.clients_per_session_max,
+        message_key_days=config.storage.message_key_days,
+    )

@@ -1,0 +1,69 @@
+"""The daemon's log: for people on a terminal, for programs in the file; nothing secret in either."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from betcode.testing.command import Command
+from betcode.testing.installation import Installation, installation, scripted
+
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR) +\S.*")
+
+
+@pytest.fixture
+def made() -> Iterator[Installation]:
+    with installation() as one:
+        yield one
+
+
+@pytest.fixture
+def betcode(made: Installation) -> Command:
+    return Command(made.env, made.project)
+
+
+@pytest.mark.req("OB-1", "SE-3")
+def test_the_log_is_readable_on_a_terminal_and_json_in_the_file(betcode: Command, made: Installation) -> None:
+    secret = "sk-ant-not-to-be-seen-anywhere"
+    command = betcode.with_env(ANTHROPIC_API_KEY=secret)
+    done = command("run", "--output-format", "json", scripted("hello", {"text": "a word of the answer"}))
+    assert done.status == 0
+    session = done.json()["betcode"]["session"]
+    with betcode.on_terminal("daemon", "logs") as terminal:
+        assert terminal.wait() == 0
+    shown = terminal.text.splitlines()
+    assert shown
+    assert all(LINE.fullmatch(line) for line in shown), terminal.text
+    assert any("INFO    session created  " in line and f"session_id={session}" in line for line in shown)
+    for line in betcode("daemon", "logs", "--json").lines():
+        assert {"timestamp", "level", "target", "message", "trace_id", "machine_id"} <= line.keys()
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["timestamp"])
+    stored = made.paths.log.read_text()
+    assert secret not in stored
+    assert "a word of the answer" not in stored
+
+
+@pytest.mark.req("OB-1")
+def test_the_log_is_followed_until_ctrl_c(betcode: Command) -> None:
+    assert betcode("daemon", "start").status == 0
+    with betcode.on_terminal("daemon", "logs", "--follow", "-n", "0") as terminal:
+        assert betcode("run", scripted("hello", {"text": "hello"})).status == 0
+        terminal.wait_for("session created")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 130
+
+
+@pytest.mark.req("OB-1")
+def test_a_daemon_in_the_foreground_tells_people_what_it_does(betcode: Command, made: Installation) -> None:
+    with betcode.on_terminal("daemon", "run") as terminal:
+        terminal.wait_for("the daemon serves")
+        assert betcode("status").status == 0
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 0
+    lines = terminal.text.replace("^C", "").splitlines()
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}  \S.*", line) for line in lines), terminal.text
+    assert all(isinstance(json.loads(line), dict) for line in made.paths.log.read_text().splitlines())
