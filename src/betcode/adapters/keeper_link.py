@@ -176,7 +176,7 @@ class KeeperLink:
             if loop.time() >= until:
                 break
             await asyncio.sleep(_RETRY_S)
-        await asyncio.to_thread(self._files.kill_leftovers, self._run)
+        await asyncio.to_thread(self._files.clear_lock, self._run + 1)
         until = loop.time() + limits.LOCK_WAIT_S
         while not self._files.lock_is_free():
             if loop.time() >= until:
