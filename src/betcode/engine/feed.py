@@ -56,6 +56,11 @@ class Feed:
         ):
             self._window_bytes -= len(self._window.popleft().body)
 
+    def follow(self, transcript: Transcript) -> None:
+        """Show the open blocks of this transcript. Its version counts anew, so no frame made before is of use."""
+        self.transcript = transcript
+        self._cached = None
+
     def go_on_from(self, epoch: int, seq: int) -> None:
         """The session is stored up to here. Events that were never published are then read from the store.
 

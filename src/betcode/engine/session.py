@@ -199,7 +199,7 @@ class SessionRunner:
     def _read_from(self, run: int, offset: int, transcript: Transcript) -> None:
         """Go on reading at this position; `transcript` knows the blocks that are open there."""
         world = self.world
-        self.feed.transcript = transcript
+        self.feed.follow(transcript)
         self.feed.position = (run, offset)
         self._ingest = Ingest(offset, world.line_bytes_max, transcript, self.log, world.meter)
 
