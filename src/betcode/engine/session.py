@@ -217,6 +217,7 @@ class SessionRunner:
             if not future.done():
                 future.set_exception(error)
         self._committer.forget()
+        self.feed.follow(Transcript())  # the old one may be ahead of the events that are stored
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         if not isinstance(error, BetcodeError):
