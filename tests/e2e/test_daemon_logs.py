@@ -32,7 +32,7 @@ def test_the_log_is_readable_on_a_terminal_and_json_in_the_file(betcode: Command
     command = betcode.with_env(ANTHROPIC_API_KEY=secret)
     done = command("run", "--output-format", "json", scripted("hello", {"text": "a word of the answer"}))
     assert done.status == 0
-    session = done.json()["betcode"]["session"]
+    session = betcode.session_of(done)
     with betcode.on_terminal("daemon", "logs") as terminal:
         assert terminal.wait() == 0
     shown = terminal.text.splitlines()

@@ -36,7 +36,7 @@ def run(betcode: Command, text: str = "good day") -> str:
     """A session with one turn; returns its id."""
     done = betcode("run", "--output-format", "json", scripted("hello", {"text": text}))
     assert done.status == 0, done
-    return str(done.json()["betcode"]["session"])
+    return betcode.session_of(done)
 
 
 def ids(betcode: Command) -> list[str]:

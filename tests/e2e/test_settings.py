@@ -117,7 +117,7 @@ def test_the_callers_trace_reaches_the_log_and_claudes_own_environment(betcode: 
     show = {"tool": {"name": "Bash", "input": {"command": "printenv TRACEPARENT"}}}
     ended = caller("run", "--allow", "Bash(printenv *)", "--output-format", "json", scripted("x", show, {"text": "ok"}))
     assert ended.status == 0, ended
-    session = ended.json()["betcode"]["session"]
+    session = betcode.session_of(ended)
     events = betcode("sessions", "show", "--json", session).lines()
     (result,) = [e["text"] for e in events if e["kind"] == "tool_result"]
     version, got, span, flags = result.strip().split("-")

@@ -59,7 +59,7 @@ class Registry:
 
         A session that is behind its mark runs too: its people learn at once that the database has lost something.
         """
-        busy = 0
+        busy = []
         rows = await self.world.store.sessions()
         behind = await asyncio.to_thread(self._behind_their_marks, rows)
         for row in rows:
@@ -70,9 +70,10 @@ class Registry:
             messages = await self.world.store.open_messages(row.id)
             permissions = await self.world.store.open_permissions(row.id)
             if has_process or messages or permissions or row.id in behind:
-                self._run(row, messages, permissions)
-                busy += 1
-        return busy
+                busy.append((row, messages, permissions))
+        for found in busy:  # nothing is awaited here: all that work hold their slots before one that waits can begin
+            self._run(*found)
+        return len(busy)
 
     def _behind_their_marks(self, rows: Sequence[SessionRow]) -> set[SessionId]:
         marks = {row.id: self.world.marks.read(row.id) for row in rows if row.state != SessionState.CLOSED}

@@ -85,6 +85,8 @@ class SessionRunner:
         self._woken = False
         self._failed: asyncio.Future[None] | None = None
         self._tasks = Tasks(self._task_failed)
+        if needs_slot(self.session):
+            world.slots.settle(self.id, needs=True, wants=False, wake=self._slot_is_free)
 
     # --- what others call ---------------------------------------------------------------------------------------
 

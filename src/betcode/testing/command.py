@@ -66,6 +66,12 @@ class Command:
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
+    def session_of(self, ended: Ended) -> str:
+        """Our id of the session whose `run --output-format json` ended so: claude's result has only claude's id."""
+        claude_id = ended.json()["session_id"]
+        (found,) = [s["id"] for s in self("status", "--json").json()["sessions"] if s["claude_session_id"] == claude_id]
+        return str(found)
+
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Run beside the test, with pipes for its output."""
         return subprocess.Popen(
