@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import GetStatus
 from betcode.testing.faults import FaultPlan, FaultyFiles, FaultyMarkFiles, faulty_disk
@@ -25,13 +24,6 @@ from betcode.testing.small_engine import running_engine
 
 REFUSALS = ("store.failed", "permission.already_settled", "permission.not_found")
 """The last two: the question was settled, or not even stored, when the disk failed under the first answer."""
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session whose commit failed begins again after this."""
-    monkeypatch.setattr(limits, "BACKOFF_FIRST_S", 0.001)
-    monkeypatch.setattr(limits, "BACKOFF_MAX_S", 0.002)
 
 
 async def life(data: Path, launcher: PaperLauncher, plan: FaultPlan, person: list[Person]) -> list[BetcodeError]:

@@ -24,6 +24,7 @@ from betcode.engine.restore import restore_all
 from betcode.engine.world import World
 from betcode.model.frames import AnyRequest
 from betcode.model.ids import SessionId
+from betcode.model.policy import Policy
 from betcode.model.rows import Permission
 from betcode.model.states import PermissionState
 from betcode.testing.paper_claude import PaperLauncher
@@ -114,6 +115,9 @@ async def running_engine(
             rng=Random(1),
             log=log,
             meter=Metrics(),
+            policy=Policy(
+                backoff_first_s=0.001, backoff_max_s=0.002
+            ),  # a session whose commit failed begins again soon
         )
         await restore_all(world, store.unstored)
         registry = Registry(world, lambda: str(uuid.uuid4()))
