@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 
@@ -25,8 +24,11 @@ def stop_daemon(socket_path: Path, *, end_sessions: bool) -> int | None:
     if not brief.answers(socket_path):
         return None
     pid = int(brief.ask(socket_path, "status")["daemon"]["pid"])
-    with contextlib.suppress(BetcodeError):  # it may end before its reply arrives; what counts is that it ends
+    try:
         brief.ask(socket_path, "stop", end_sessions=end_sessions)
+    except BetcodeError as error:
+        if error.code != "daemon.unreachable":  # it may end before its reply arrives; what counts is that it ends
+            raise
     patience_s = limits.SHUTDOWN_WAIT_S + (limits.STOP_GRACE_S if end_sessions else 0.0)
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import sys
 import uuid
@@ -58,6 +59,8 @@ def _check(options: RunOptions) -> None:
     """Refuse what contradicts itself, before anything is started."""
     if options.resume and options.continue_:
         raise BetcodeError("request.usage", "--resume and --continue exclude each other", hint="Use one of them.")
+    if options.timeout is not None and math.isnan(options.timeout):
+        raise BetcodeError("request.usage", "--timeout is no number", hint="Give seconds, such as --timeout 300.")
     fixed = {
         "--allow": options.allow,
         "--model": options.model,
