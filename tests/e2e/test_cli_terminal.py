@@ -141,7 +141,7 @@ def test_a_question_that_is_answered_elsewhere_is_not_asked_any_more(betcode: Co
 
 
 @pytest.mark.req("SE-4")
-def test_text_that_steers_a_terminal_is_made_visible_there_and_an_answer_is_left_alone_in_a_pipe(betcode: Command) -> None:
+def test_text_that_steers_a_terminal_is_made_visible_there_and_left_alone_in_a_pipe(betcode: Command) -> None:
     evil = "before \x1b]0;title\x07 \x9b31m \u202etxet\u202c \u200b after"
     prompt = scripted("say", {"text": evil, "chunk": 3})
     with betcode.on_terminal("run", "--name", "odd \u202e name", prompt) as terminal:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,42 @@ def test_one_client_too_many_is_told_so_and_the_others_go_on(made: Installation,
 
     asyncio.run(run())
     assert betcode("sessions", "list").status == 0
+
+
+@pytest.mark.req("CF-2")
+def test_78_a_log_that_cannot_be_written(betcode: Command, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "daemon.log").mkdir()
+    places = {f"BETCODE_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    ended = betcode.with_env(**places)("daemon", "run")
+    assert (ended.status, "daemon.log" in ended.err, "hint: " in ended.err) == (78, True, True), ended
+
+
+@pytest.mark.req("SE-2")
+def test_5_a_present_directory_that_has_been_removed(betcode: Command, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    ended = in_shell(betcode, f'cd "{gone}" && rmdir "{gone}" && exec "$@"', "run", "x")
+    assert (ended.returncode, "has been removed" in ended.stderr, "hint: " in ended.stderr) == (5, True, True), ended
+
+
+@pytest.mark.req("SE-2")
+@pytest.mark.parametrize("closed, out", [("<&-", "well\n"), (">&-", ""), ("<&- >&- 2>&-", "")])
+def test_a_caller_may_close_the_standard_streams(betcode: Command, closed: str, out: str) -> None:
+    ended = in_shell(betcode, f'exec "$@" {closed}', "run", scripted("say", {"text": "well"}))
+    assert (ended.returncode, ended.stdout) == (0, out), ended
+
+
+def in_shell(betcode: Command, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command by a shell, which does first what only a shell can."""
+    argv = ["sh", "-c", script, "sh", *betcode.argv(*arguments)]
+    return subprocess.run(
+        argv,
+        env=betcode.env,
+        cwd=betcode.directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -51,7 +51,12 @@ def run_prompt(invocation: Invocation, options: RunOptions) -> int:
     """Do it all; returns the exit status."""
     _check(options)
     text = read_prompt(options.prompt)
-    directory = os.path.realpath(options.directory or os.getcwd())
+    try:
+        directory = os.path.realpath(options.directory or os.getcwd())
+    except FileNotFoundError as error:
+        raise BetcodeError(
+            "request.directory", "the present directory has been removed", hint="Go to another one, or use --dir."
+        ) from error
     return asyncio.run(_run(invocation, options, text, directory))
 
 
