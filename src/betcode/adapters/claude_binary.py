@@ -34,10 +34,11 @@ def find_claude(configured: str, path: str) -> Path:
         chosen = Path(configured)
         if chosen.name == configured:
             chosen = Path(shutil.which(configured, path=path or None) or chosen)
-        if not chosen.is_file():
+        if not os.path.isfile(chosen):  # unlike Path.is_file it raises for no path
+            what = "is not a file" if os.path.exists(chosen) else "does not exist"
             raise BetcodeError(
                 "claude.not_found",
-                f"the configured claude {str(chosen)!r} does not exist",
+                f"the configured claude {str(chosen)!r} {what}",
                 hint=f"Correct agent.claude, --claude or BETCODE_CLAUDE. {INSTALL_HINT}",
             )
         if not os.access(chosen, os.X_OK):

@@ -19,6 +19,7 @@ import msgspec
 
 from betcode.core.instant import iso
 from betcode.model import limits
+from betcode.model.errors import BetcodeError
 from betcode.wire.visible import visible
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -111,9 +112,18 @@ class JsonLog:
 def open_log(path: Path, level: str, *, bytes_max: int, to_terminal: bool) -> JsonLog:
     """Start logging to `path` (0600, two files of at most `bytes_max`); a full disk never stops the daemon.
 
-    Libraries' warnings go to the same file. `to_terminal`: also to standard error.
+    Libraries' warnings go to the same file. `to_terminal`: also to standard error. Raises BetcodeError
+    `config.unwritable`.
     """
-    handlers: list[logging.Handler] = [_PrivateFile(path, maxBytes=bytes_max, backupCount=1, encoding="utf-8")]
+    handlers: list[logging.Handler] = []
+    try:
+        handlers.append(_PrivateFile(path, maxBytes=bytes_max, backupCount=1, encoding="utf-8"))
+    except OSError as error:
+        raise BetcodeError(
+            "config.unwritable",
+            f"the log {str(path)!r} cannot be written: {error.strerror}",
+            hint="Let your user write it, or remove what is in its place.",
+        ) from error
     if to_terminal:
         terminal = logging.StreamHandler()
         terminal.setFormatter(HumanFormatter() if terminal.stream.isatty() else JsonFormatter())

@@ -11,18 +11,24 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, unix_serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
+from betcode.model.frames import Failed
+from betcode.wire.client_api import encode_frame
 
 _UCRED = struct.Struct("3i")
 _OVER = 64 * 1024
-"""How much larger than allowed a frame may be and still get a proper error instead of a closed connection."""
+"""How much larger than allowed a frame may be and still be read, so that its sender is told its size."""
 
 Page = Callable[[], Awaitable[tuple[int, str, bytes]]]
 """Makes one page: status, content type, body."""
@@ -50,12 +56,32 @@ class SocketChannel:
         except ConnectionClosed:
             return None
         if len(data) > limits.FRAME_BYTES_MAX:
-            raise BetcodeError(
-                "frame.too_large",
-                f"a frame of {len(data)} bytes",
-                hint=f"At most {limits.FRAME_BYTES_MAX} bytes; send a large text as a file that claude reads.",
-            )
+            raise _too_large(f"a frame of {len(data)} bytes")
         return data
+
+
+class _TellingConnection(ServerConnection):
+    """Sends our own error before the connection ends for a frame that is too large to be read at all."""
+
+    def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
+        super().__init__(protocol, server, **options)
+        fail = protocol.fail
+
+        def tell_and_fail(code: CloseCode | int, reason: str = "") -> None:
+            if code == CloseCode.MESSAGE_TOO_BIG and protocol.state is State.OPEN:
+                error = _too_large(reason)
+                protocol.send_text(encode_frame(Failed(re=0, code=error.code, message=str(error), hint=error.hint)))
+            fail(code, reason)
+
+        protocol.fail = tell_and_fail  # type: ignore[method-assign]
+
+
+def _too_large(what: str) -> BetcodeError:
+    return BetcodeError(
+        "frame.too_large",
+        what,
+        hint=f"At most {limits.FRAME_BYTES_MAX} bytes; send a large text as a file that claude reads.",
+    )
 
 
 class LocalServer:
@@ -114,6 +140,7 @@ class LocalServer:
             compression=None,
             max_size=limits.FRAME_BYTES_MAX + _OVER,
             max_queue=2,
+            create_connection=_TellingConnection,
             ping_interval=None,  # on a Unix socket the end of the other side is always seen
             close_timeout=limits.CLOSE_WAIT_S,
             server_header=None,

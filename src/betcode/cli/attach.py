@@ -37,11 +37,11 @@ async def _attach(invocation: Invocation, given: str, *, as_json: bool, until_id
     from betcode.cli.idle import Idle
     from betcode.cli.lines import event_lines
     from betcode.cli.live import Live
-    from betcode.cli.output import say, say_raw
+    from betcode.cli.output import say, say_raw, show
     from betcode.client.session_view import Durable
     from betcode.model.frames import Show
 
-    live = Live(streams=sys.stdout.isatty(), tell=say, describe=event_lines)
+    live = Live(streams=sys.stdout.isatty(), tell=say, put=show, describe=event_lines)
     idle = Idle()
     async with invocation.client() as client:
         session = (await client.request(Show(session=given)))["session"]

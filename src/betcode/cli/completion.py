@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from betcode.cli.output import say
+from betcode.cli.output import write
 
 
 @click.command()
@@ -25,5 +25,5 @@ def completion(ctx: click.Context, *, shell: str) -> int:
     assert kind is not None
     # Not kind(...).source(): for bash that would start a bash to ask its version, which may be missing here.
     maker = kind(ctx.find_root().command, {}, "betcode", "_BETCODE_COMPLETE")
-    say(maker.source_template % maker.source_vars())
+    write(maker.source_template % maker.source_vars() + "\n")
     return 0

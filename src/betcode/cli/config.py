@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from betcode.cli.invocation import Invocation, pass_invocation
-from betcode.cli.output import remark, say, say_json, table
+from betcode.cli.output import remark, say, say_json, table, write
 
 if TYPE_CHECKING:
     from betcode.config.load import Loaded
@@ -100,7 +100,7 @@ def path(invocation: Invocation, *, as_json: bool) -> int:
     """
     paths = invocation.paths
     if not as_json:
-        say(str(paths.settings))
+        write(f"{paths.settings}\n")
         return 0
     found = {
         "settings": paths.settings,

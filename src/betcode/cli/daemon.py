@@ -9,6 +9,7 @@ import click
 from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.output import say, say_json
 from betcode.client import brief
+from betcode.model import limits
 from betcode.model.errors import BetcodeError
 
 slots_option = click.option(
@@ -167,7 +168,14 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
 
 
 @daemon.command()
-@click.option("-n", "--lines", type=click.IntRange(0), default=50, show_default=True, help="So many last lines.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, limits.LOG_LINES_MAX),
+    default=50,
+    show_default=True,
+    help="So many last lines.",
+)
 @click.option("-f", "--follow", is_flag=True, help="And go on with what is written from now on.")
 @click.option("--json", "as_json", is_flag=True, help="The lines as they are in the file.")
 @pass_invocation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 
@@ -26,9 +25,12 @@ def stop_daemon(socket_path: Path, *, end_sessions: bool) -> int | None:
         return None
     pid = int(brief.ask(socket_path, "status")["daemon"]["pid"])
     patience_s = limits.SHUTDOWN_WAIT_S + (limits.INTERRUPT_GRACE_S + 2 * limits.STOP_GRACE_S if end_sessions else 0.0)
-    with contextlib.suppress(BetcodeError):  # it may end before its reply arrives; what counts is that it ends
+    try:
         said = brief.ask(socket_path, "stop", end_sessions=end_sessions)
         patience_s = float(said.get("within_s", patience_s))  # its settings decide; an older one does not tell
+    except BetcodeError as error:
+        if error.code != "daemon.unreachable":  # it may end before its reply arrives; what counts is that it ends
+            raise
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if _has_ended(pid):

@@ -43,17 +43,24 @@ class Live:
     """Feed it the news of a stream."""
 
     def __init__(
-        self, *, streams: bool, tell: Callable[[str], None] = remark, describe: Callable[[dict[str, Any]], list[str]]
+        self,
+        *,
+        streams: bool,
+        tell: Callable[[str], None] = remark,
+        put: Callable[[str], None] | None = None,
+        describe: Callable[[dict[str, Any]], list[str]],
     ) -> None:
         """Prepare to print.
 
         Args:
             streams: print an answer while it is written; otherwise each block when it is whole.
             tell: prints a line that is no answer.
+            put: prints text of an answer; as it is in a pipe unless given.
             describe: makes lines of an event that is no answer.
         """
         self._streams = streams
         self._tell = tell
+        self._put = put or write
         self._describe = describe
         self._block = ""
         self._text = ""
@@ -86,12 +93,12 @@ class Live:
     def close_line(self) -> None:
         """End a line that is being streamed; the rest of its block goes on below."""
         if self._line_open:
-            write("\n")
+            self._put("\n")
             self._line_open = False
 
     def _write(self, text: str) -> None:
         if text:
-            write(text)
+            self._put(text)
             self._line_open = not text.endswith("\n")
 
     def _increment(self, item: Increment) -> None:

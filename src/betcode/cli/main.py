@@ -128,6 +128,7 @@ def cli(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = wants_json(arguments)
     try:
@@ -150,6 +151,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except Exception as error:  # noqa: BLE001 - the boundary: a defect must become one clear line
         return fail(defect(error), as_json=as_json)
+
+
+def open_streams() -> None:
+    """Put /dev/null where the caller closed a standard stream, so that the next file opened does not become one."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number, which is this
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def usage(error: click.ClickException) -> BetcodeError:

@@ -1,7 +1,7 @@
 """What goes to standard output and standard error, and in which form.
 
-On a terminal no text of a model, a tool, claude or the daemon is printed as it is: characters that steer the terminal
-are made visible (SE-4). Where a program reads the output, it gets the text unchanged.
+Lines for people have the characters that steer a terminal made visible wherever they go (SE-4): behind a pipe there may
+be `tee`, and then a terminal. Only JSON, and what a program asks for as it is (`write`), is left unchanged in a pipe.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ def shown(text: str, stream: TextIO) -> str:
 
 def say(text: str) -> None:
     """A line on standard output, for people."""
-    write(text + "\n")
+    show(text + "\n")
+
+
+def show(text: str) -> None:
+    """Text on standard output, for people, at once."""
+    _put(visible(text), sys.stdout)
 
 
 def write(text: str) -> None:
-    """Text on standard output, at once."""
+    """Text on standard output, at once: an answer or a path, which a program gets as it is."""
     _put(shown(text, sys.stdout), sys.stdout)
 
 

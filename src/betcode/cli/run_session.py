@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import sys
 import uuid
@@ -55,7 +56,12 @@ def run_prompt(invocation: Invocation, options: RunOptions) -> int:
     """Do it all; returns the exit status."""
     _check(options)
     text = read_prompt(options.prompt)
-    directory = os.path.realpath(options.directory or os.getcwd())
+    try:
+        directory = os.path.realpath(options.directory or os.getcwd())
+    except FileNotFoundError as error:
+        raise BetcodeError(
+            "request.directory", "the present directory has been removed", hint="Go to another one, or use --dir."
+        ) from error
     return asyncio.run(_run(invocation, options, text, directory))
 
 
@@ -63,6 +69,8 @@ def _check(options: RunOptions) -> None:
     """Refuse what contradicts itself, before anything is started."""
     if options.resume and options.continue_:
         raise BetcodeError("request.usage", "--resume and --continue exclude each other", hint="Use one of them.")
+    if options.timeout is not None and math.isnan(options.timeout):
+        raise BetcodeError("request.usage", "--timeout is no number", hint="Give seconds, such as --timeout 300.")
     fixed = {
         "--allow": options.allow,
         "--model": options.model,

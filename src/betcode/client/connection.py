@@ -7,6 +7,7 @@ connection ends gets `ConnectionLost`: whether the daemon did it is then unknown
 from __future__ import annotations
 
 import asyncio
+import http
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace as change
 from websockets.asyncio.client import ClientConnection, unix_connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from betcode.model import limits
 from betcode.model.errors import CODES, BetcodeError
@@ -101,6 +102,14 @@ class Connection:
                     raise
         except TimeoutError:
             raise ConnectionLost(f"no answer on the socket within {limits.HELLO_WAIT_S:.0f} s") from None
+        except InvalidStatus as refused:
+            if refused.response.status_code != http.HTTPStatus.SERVICE_UNAVAILABLE:
+                raise ConnectionLost(f"the socket is not that of a daemon: {refused}") from refused
+            raise BetcodeError(
+                "limit.connections",
+                "the daemon has as many clients as it admits",
+                hint="Close some, such as terminals that watch a session, and try again.",
+            ) from refused
         except (WebSocketException, EOFError) as error:
             raise ConnectionLost(f"the connection ended before the daemon's welcome: {error}") from error
         return cls(socket, welcome, deliver)

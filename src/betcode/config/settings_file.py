@@ -57,7 +57,13 @@ def read(path: Path, *, is_project: bool) -> Findings:
     findings = Findings()
     try:
         raw = _bytes(path, is_project=is_project)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
+        return findings
+    except NotADirectoryError as e:
+        if is_project:  # a file that is called as our folder: the project's own affair
+            return findings
+        hint = "Name a directory, or remove the file that is in its place."
+        findings.problems.append(Problem(f"{path_text(path)} cannot be read: {e.strerror}", hint))
         return findings
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) else e

@@ -183,6 +183,8 @@ LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 """One log file; the previous one is kept as `.1`."""
 LOG_FIELD_CHARS: Final = 2_000
 """One value in a log line."""
+LOG_LINES_MAX: Final = 1_000_000
+"""Last lines of the log that may be asked for: more than a file of LOG_BYTES_MAX has."""
 SHUTDOWN_WAIT_S: Final = 20.0
 """A graceful stop of the daemon."""
 SOCKET_PATH_BYTES_MAX: Final = 100
