@@ -17,7 +17,7 @@ from betcode.core.effects import EndProcess, Initialize, Write
 from betcode.core.inputs import Behind, Close, Ended, Halt, NotWritten, Retry, Started, StartFailed, Written
 from betcode.core.life import BUSY, IN_CLAUDE, Process, state_of
 from betcode.model import limits
-from betcode.model.events import Gap
+from betcode.model.events import Gap, Notice
 from betcode.model.facts import ControlAnswer
 from betcode.model.states import MessageState, SessionState
 
@@ -260,3 +260,15 @@ def on_time(draft: Draft) -> None:
     if session.restart_s is not None and now >= session.restart_s:
         draft.set(restart_s=None)
     messages.pump(draft)
+
+
+def keeper_notice(what: str) -> Notice:
+    """What people are told of a keeper's trouble, and, with an empty `what`, of its end."""
+    if what:
+        return Notice(
+            severity="warning",
+            code="keeper.trouble",
+            message=f"the keeper of this session is in trouble: {what}",
+            hint="Nothing is lost; it goes on by itself when the cause is gone.",
+        )
+    return Notice(severity="info", code="keeper.well", message="the keeper of this session is well again")

@@ -27,6 +27,7 @@ from betcode.core.life import (
     to_row,
     waits_for_slot,
 )
+from betcode.core.process import keeper_notice
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.engine.committer import Committer
@@ -37,7 +38,7 @@ from betcode.engine.tasks import Tasks
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
-from betcode.model.events import Gap, Notice
+from betcode.model.events import Gap
 from betcode.model.frames import Summary
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
@@ -274,7 +275,7 @@ class SessionRunner:
                 self._step(Tell(Gap(unit="bytes", first=news.first, last=news.last, cause=news.cause)))
                 self._ingest.skip_to(news.last + 1)
             case Troubled():
-                self._step(Tell(_trouble(news.what)))
+                self._step(Tell(keeper_notice(news.what)))
             case Gone():
                 self._on_gone(news)
 
@@ -388,14 +389,3 @@ class SessionRunner:
             await self._inbox.put(_FromLink(run, news))
             if isinstance(news, Gone):
                 return
-
-
-def _trouble(what: str) -> Notice:
-    if what:
-        return Notice(
-            severity="warning",
-            code="keeper.trouble",
-            message=f"the keeper of this session is in trouble: {what}",
-            hint="Nothing is lost; it goes on by itself when the cause is gone.",
-        )
-    return Notice(severity="info", code="keeper.well", message="the keeper of this session is well again")
