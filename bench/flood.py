@@ -1,0 +1,93 @@
+"""A stand-in for claude that prints deltas at any rate: the real CLI cannot be made to print thousands a second.
+
+It speaks the part of the CLI's protocol that the daemon needs. A message's text is a JSON object: `count` deltas, `hz`
+a second (0: as fast as the pipe takes them). Each delta is the time at which it was printed (`time.monotonic_ns`), so
+that whoever shows it knows how old it is. Run as a program it reads messages from standard input; with an argument
+`direct` it prints for the message given after it, for measuring the pipe itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+DIGITS = 16
+"""Length of a delta: the time in nanoseconds, padded, and a space."""
+
+
+def put(value: dict[str, object]) -> None:
+    """One line."""
+    sys.stdout.write(json.dumps(value, separators=(",", ":")) + "\n")
+
+
+def event(value: dict[str, object]) -> None:
+    """One line of the model's stream."""
+    put({"type": "stream_event", "event": value, "session_id": "s", "parent_tool_use_id": None, "uuid": "u"})
+
+
+def turn(uuid: str, wish: dict[str, float]) -> None:
+    """One turn."""
+    count, hz = int(wish["count"]), wish["hz"]
+    put({"type": "command_lifecycle", "command_uuid": uuid, "state": "queued"})
+    put({"type": "command_lifecycle", "command_uuid": uuid, "state": "started"})
+    put({"type": "system", "subtype": "session_state_changed", "state": "running"})
+    put({"type": "system", "subtype": "init", "model": "flood", "claude_code_version": "2.1.330", "tools": []})
+    event({"type": "message_start", "message": {"id": uuid, "role": "assistant", "content": []}})
+    event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+    said = []
+    begun = time.monotonic()
+    for number in range(count):
+        if hz:
+            sys.stdout.flush()
+            time.sleep(max(0.0, begun + number / hz - time.monotonic()))
+        word = f"{time.monotonic_ns():>{DIGITS - 1}} "
+        said.append(word)
+        event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}})
+    message = {"id": uuid, "role": "assistant", "content": [{"type": "text", "text": "".join(said)}]}
+    put({"type": "assistant", "message": message, "parent_tool_use_id": None})
+    event({"type": "content_block_stop", "index": 0})
+    event({"type": "message_stop"})
+    put(
+        {
+            "type": "result",
+            "subtype": "success",
+            "is_error": False,
+            "result": "done",
+            "num_turns": 1,
+            "terminal_reason": "completed",
+            "user_message_uuids": [uuid],
+        }
+    )
+    put({"type": "command_lifecycle", "command_uuid": uuid, "state": "completed"})
+    put({"type": "system", "subtype": "session_state_changed", "state": "idle"})
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    if "--version" in sys.argv:
+        put_version()
+        return
+    if sys.argv[1:2] == ["direct"]:
+        turn("direct", json.loads(sys.argv[2]))
+        return
+    for line in sys.stdin:
+        value = json.loads(line)
+        if value["type"] == "control_request":
+            answer = {"subtype": "success", "request_id": value["request_id"], "response": {}}
+            put({"type": "control_response", "response": answer})
+            sys.stdout.flush()
+        elif value["type"] == "user":
+            content = value["message"]["content"]
+            text = content if isinstance(content, str) else content[0]["text"]
+            turn(value["uuid"], json.loads(text))
+
+
+def put_version() -> None:
+    """As `claude --version`."""
+    sys.stdout.write("2.1.330 (Claude Code)\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Rows of recovery: kill -9 of the daemon with ten running turns, and of the real claude in mid-turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+
+from bench.figures import Figure, Samples, figure
+from bench.setting import flooded, progress, send, wish
+from betcode.client.client import Client
+from betcode.client.session_view import Durable, Increment
+from betcode.model.frames import GetStatus
+from betcode.testing.installation import Installation, installation, scripted, session_of, until
+
+TURNS = 10
+
+
+class _Stream:
+    """One running turn, looked at by a client of its own."""
+
+    def __init__(self) -> None:
+        self.last_s = 0.0
+
+    async def watch(self, made: Installation, session: str) -> None:
+        async with made.client() as client:
+            async for news in client.stream(session):
+                if isinstance(news, Increment):
+                    self.last_s = time.monotonic()
+
+
+def daemon_killed(rounds: int) -> list[Figure]:
+    """From kill -9 of the daemon until all of ten running turns are seen to go on."""
+    again, start = Samples(), Samples()
+
+    async def measure() -> None:
+        with flooded() as made:
+            begun = time.monotonic()
+            await made.start_daemon()
+            start.add(time.monotonic() - begun)
+            async with made.client() as client, contextlib.AsyncExitStack() as stack:
+                streams = [_Stream() for _ in range(TURNS)]
+                tasks = []
+                for stream in streams:
+                    session = await stack.enter_async_context(session_of(made, client))
+                    tasks.append(asyncio.create_task(stream.watch(made, session)))
+                    await send(client, session, wish(100_000, 20))
+                await _all_after(streams, 0.0)
+                for number in range(rounds):
+                    progress(f"kill -9 of the daemon, round {number + 1} of {rounds}")
+                    made.kill_daemon()
+                    killed = time.monotonic()
+                    # What was on its way at the kill does not count.
+                    again.add(await _all_after(streams, killed + 0.1) - killed)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(measure())
+    return [
+        figure(
+            "kill -9 of the daemon, ten running turns, all streaming again",
+            "s",
+            again,
+            at_most=1.0,
+            anchor="start of a daemon, s",
+            anchor_value=start.median,
+            ratio=again.median / start.median,
+        )
+    ]
+
+
+async def _all_after(streams: list[_Stream], moment_s: float) -> float:
+    """Wait until each has something newer than `moment_s`; returns when the last one had."""
+    await until(lambda: all(s.last_s > moment_s for s in streams), within_s=120, what="all turns streaming")
+    return time.monotonic()
+
+
+def claude_killed(rounds: int) -> list[Figure]:
+    """From kill -9 of the real claude in mid-answer until the answer comes again, less the CLI's own start."""
+    beyond, starts = Samples(), Samples()
+
+    async def measure() -> None:
+        with installation() as made:
+            async with made.client() as client:
+                for number in range(rounds):
+                    progress(f"kill -9 of claude, round {number + 1} of {rounds}")
+                    took, start = await _kill(made, client)
+                    starts.add(start)
+                    beyond.add(took - start)
+
+    asyncio.run(measure())
+    return [
+        figure(
+            "kill -9 of claude in mid-turn until it goes on, beyond the CLI's start",
+            "s",
+            beyond,
+            at_most=2.0,
+            anchor="from sending the first message to its first text, s",
+            anchor_value=starts.median,
+            ratio=beyond.median / starts.median,
+        )
+    ]
+
+
+async def _kill(made: Installation, client: Client) -> tuple[float, float]:
+    """Seconds from the kill to the first text after it, and from sending to the first text before it."""
+    async with session_of(made, client) as session:
+        stream = client.stream(session)
+        sent = time.monotonic()
+        await send(client, session, scripted("long", {"words": 200, "delta_ms": 50}))
+        first = killed = 0.0
+        crashed = False
+        async for news in stream:
+            if isinstance(news, Increment) and not first:
+                first = time.monotonic() - sent
+            elif isinstance(news, Increment) and not killed and news.offset > 40:
+                summaries = (await client.request(GetStatus()))["sessions"]
+                [pid] = [s["claude_pid"] for s in summaries if s["id"] == session]
+                os.kill(pid, signal.SIGKILL)
+                killed = time.monotonic()
+            elif isinstance(news, Durable) and news.event["kind"] == "status" and killed:
+                crashed = crashed or news.event["state"] == "BACKING_OFF"
+            elif isinstance(news, Increment) and crashed:
+                break
+        await stream.aclose()
+        return time.monotonic() - killed, first
