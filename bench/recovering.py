@@ -37,6 +37,7 @@ def daemon_killed(rounds: int) -> list[Figure]:
 
     async def measure() -> None:
         with flooded() as made:
+            made.env["BETCODE_DAEMON_SLOTS"] = str(TURNS)
             begun = time.monotonic()
             await made.start_daemon()
             start.add(time.monotonic() - begun)
