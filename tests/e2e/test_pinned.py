@@ -82,9 +82,10 @@ def test_an_unknown_kind_in_a_recording_cannot_steer_the_terminal(betcode: Comma
     [
         (["run", "--timeout", "nan", "x"], "--timeout"),
         (["daemon", "logs", "-n", "99999999999999999999"], "--lines"),
+        (["permissions", "allow", "p0", "--edit", '{"a": "\\ud800"}'], "no UTF-8"),
     ],
 )
-def test_5_numbers_that_are_none_or_too_large(betcode: Command, arguments: list[str], complaint: str) -> None:
+def test_5_values_that_no_request_can_carry(betcode: Command, arguments: list[str], complaint: str) -> None:
     betcode("daemon", "start")
     ended = betcode(*arguments)
     assert (ended.status, complaint in ended.err, "hint: " in ended.err) == (5, True, True), ended
