@@ -215,11 +215,12 @@ class Registry:
                 return session
 
 
-def question_view(question: Permission) -> dict[str, object]:
-    """A question as clients see it."""
+def question_view(question: Permission, directory: str) -> dict[str, object]:
+    """A question as clients see it; `directory` is that of its session."""
     return {
         "id": question.id,
         "session": question.session,
+        "dir": directory,
         "tool": question.tool,
         "input": question.input,
         "description": question.description,
