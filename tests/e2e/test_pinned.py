@@ -81,10 +81,12 @@ def test_an_unknown_kind_in_a_recording_cannot_steer_the_terminal(betcode: Comma
     "arguments, complaint",
     [
         (["run", "--timeout", "nan", "x"], "--timeout"),
+        (["run", "--dir", "/tmp/" + 5_000 * "x", "x"], "directory"),
         (["daemon", "logs", "-n", "99999999999999999999"], "--lines"),
+        (["permissions", "allow", "p0", "--edit", '{"a": "\\ud800"}'], "no UTF-8"),
     ],
 )
-def test_5_numbers_that_are_none_or_too_large(betcode: Command, arguments: list[str], complaint: str) -> None:
+def test_5_values_that_no_request_can_carry(betcode: Command, arguments: list[str], complaint: str) -> None:
     betcode("daemon", "start")
     ended = betcode(*arguments)
     assert (ended.status, complaint in ended.err, "hint: " in ended.err) == (5, True, True), ended
@@ -181,3 +183,26 @@ def in_shell(betcode: Command, script: str, *arguments: str) -> subprocess.Compl
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.req("SE-4")
+def test_a_listed_question_says_where_the_tool_would_run(betcode: Command, made: Installation) -> None:
+    step = {"tool": {"name": "Write", "input": {"file_path": str(made.project / "f\u202e.txt"), "content": "a\x1bb"}}}
+    running = betcode.start("run", scripted("write", step, {"text": "ok"}))
+    try:
+        session = question_of(betcode, running)["session"]
+        listed = betcode("permissions", "list", "--session", session).out
+    finally:
+        running.kill()
+        running.communicate()
+    assert f"Write in {made.project}\n" in listed
+    assert ("f\\u202e.txt" in listed, "content: a\\x1bb" in listed, STEERS.search(listed)) == (True, True, None)
+
+
+def question_of(betcode: Command, running: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """The newest open question, once there is one."""
+    while running.poll() is None:
+        found: list[dict[str, Any]] = betcode("permissions", "list", "--json").json()["permissions"]
+        if found:
+            return found[-1]
+    raise AssertionError("the command ended without a question")

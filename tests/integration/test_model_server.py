@@ -95,6 +95,14 @@ def test_a_wrong_script_file_stops_the_start_with_its_reason() -> None:
 
 
 @pytest.mark.req("RL-5")
+@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--ready-file", "/nowhere/ready"], ["--record", "/"]])
+def test_a_port_or_file_that_cannot_be_had_is_one_sentence(arguments: list[str]) -> None:
+    argv = [sys.executable, "-m", "betcode.testing.model_server", *arguments]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert (ended.returncode, "error: " in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)
+
+
+@pytest.mark.req("RL-5")
 def test_one_connection_serves_many_requests_and_odd_ones_get_json(server: RunningModelServer) -> None:
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_S)) as connection:
         got = []
@@ -104,17 +112,18 @@ def test_one_connection_serves_many_requests_and_odd_ones_get_json(server: Runni
             ("POST", "/v1/messages/count_tokens", b"{}"),
             ("POST", "/v1/messages", b"[1]"),
             ("POST", "/_script", b'{"steps": [{"txt": 1}]}'),
+            ("POST", "/_script", b"[" * 100_000),
             ("POST", "/v1/messages", body("chunked", stream=False)),
         ):
             chunked = iter([sent[:5], sent[5:]]) if sent is not None else None
             connection.request(method, path, chunked)
             response = connection.getresponse()
             got.append((response.status, response.read()))
-    assert [status for status, _ in got] == [200, 404, 200, 400, 400, 200]
+    assert [status for status, _ in got] == [200, 404, 200, 400, 400, 400, 200]
     assert got[0][1] == b""
     assert json.loads(got[1][1])["error"]["type"] == "not_found_error"
     assert "unknown key" in json.loads(got[4][1])["error"]["message"]
-    assert json.loads(got[5][1])["content"] == [{"type": "text", "text": "ok"}]
+    assert json.loads(got[6][1])["content"] == [{"type": "text", "text": "ok"}]
 
 
 @pytest.mark.req("RL-5")

@@ -86,6 +86,7 @@ BODIES: dict[str, Rows] = {
 QUESTION: Rows = (
     ("id", "text", "What `answer` names as `permission`."),
     ("session", "text", "The session that waits."),
+    ("dir", "text", "Its working directory, where the tool would run."),
     ("tool", "text", "The tool that claude wants to run."),
     ("input", "object", "What it would run with."),
     ("description", "text", "claude's own description of the call, or empty."),
@@ -121,7 +122,8 @@ def check() -> None:
             state=PermissionState.PENDING,
             asked_at_unix_s=0.0,
             deadline_unix_s=0.0,
-        )
+        ),
+        "/",
     )
     if set(made) != {row[0] for row in QUESTION}:
         raise ValueError(f"tools/docs/replies.py: a question has {sorted(made)}")

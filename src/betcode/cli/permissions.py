@@ -52,7 +52,7 @@ def list_questions(invocation: Invocation, *, session: str, as_json: bool) -> in
         say_json({"permissions": found})
         return 0
     for question in found:
-        for line in question_lines(question):
+        for line in question_lines(question, question.get("dir", "")):
             say(line)
         say(f"  session {question['session']}")
         for line in how_to_answer(question["id"], question["expires_at"]):

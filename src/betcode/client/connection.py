@@ -223,8 +223,8 @@ class Connection:
 
 def prepared(request: Request) -> bytes:
     """The frame of a request that is within its limits. Raises BetcodeError `request.invalid` or `frame.too_large`."""
-    check(request)  # type: ignore[arg-type]
     try:
+        check(request)  # type: ignore[arg-type]
         frame = encode_request(request)
     except UnicodeEncodeError:
         raise BetcodeError(

@@ -6,10 +6,12 @@ is opened without waiting, must be a regular file of bounded size, and no more o
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from betcode.config import scan
 from betcode.config.paths import path_text
@@ -49,6 +51,10 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
 
 
+_NO_PROJECT: Final = (errno.ENOTDIR, errno.ENAMETOOLONG)
+"""A file that is called as our folder is the project's own affair; a path that is too long leads nowhere."""
+
+
 def read(path: Path, *, is_project: bool) -> Findings:
     """Values, problems and warnings of a file; a missing file gives nothing.
 
@@ -59,13 +65,9 @@ def read(path: Path, *, is_project: bool) -> Findings:
         raw = _bytes(path, is_project=is_project)
     except FileNotFoundError:
         return findings
-    except NotADirectoryError as e:
-        if is_project:  # a file that is called as our folder: the project's own affair
-            return findings
-        hint = "Name a directory, or remove the file that is in its place."
-        findings.problems.append(Problem(f"{path_text(path)} cannot be read: {e.strerror}", hint))
-        return findings
     except (OSError, ValueError) as e:
+        if is_project and isinstance(e, OSError) and e.errno in _NO_PROJECT:
+            return findings
         reason = e.strerror if isinstance(e, OSError) else e
         hint = "Make it a readable JSON file of at most 1 MiB, or remove it."
         findings.problems.append(Problem(f"{path_text(path)} cannot be read: {reason}", hint))

@@ -293,11 +293,12 @@ def deleted(session: SessionId, when: str) -> BetcodeError:
     return BetcodeError("session.deleted", f"session {session} was deleted at {when}", hint=DELETED_HINT)
 
 
-def question_view(question: Permission) -> dict[str, object]:
-    """A question as clients see it."""
+def question_view(question: Permission, directory: str) -> dict[str, object]:
+    """A question as clients see it; `directory` is that of its session."""
     return {
         "id": question.id,
         "session": question.session,
+        "dir": directory,
         "tool": question.tool,
         "input": question.input,
         "description": question.description,

@@ -55,7 +55,8 @@ class Requests:
                 return {"session": self.view(registry.summary(registry.find(request.session)))}
             case frames.Permissions():
                 session = registry.find(request.session) if request.session else None
-                return {"permissions": [question_view(q) for q in registry.questions(session)]}
+                questions = registry.questions(session)
+                return {"permissions": [question_view(q, registry.summary(q.session).dir) for q in questions]}
             case frames.Events():
                 return await self._events(request)
             case frames.Create():

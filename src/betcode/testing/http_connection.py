@@ -63,9 +63,11 @@ class Connection(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        with contextlib.suppress(ClientGone):  # whoever was answering has recorded it
-            await self._serve(self)
-        self._transport.close()
+        try:
+            with contextlib.suppress(ClientGone):  # whoever was answering has recorded it
+                await self._serve(self)
+        finally:
+            self._transport.close()  # also after a defect: nobody shall wait for an answer that does not come
 
     def data_received(self, data: bytes) -> None:
         """Keep what came; a client that sends more than one largest request ahead is cut off."""

@@ -73,7 +73,7 @@ class ModelServer:
             case "POST", "/_script":
                 try:
                     self._script = parse_script(json.loads(request.body))
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     return 400, _invalid(error)
                 self._faults = FaultCounts()
                 return 200, b"{}"
@@ -191,10 +191,13 @@ def main() -> None:
     if arguments.script is not None:
         try:
             script = parse_script(json.loads(arguments.script.read_text()))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             parser.error(f"--script {arguments.script}: {error}")
-    record = arguments.record.open("a") if arguments.record is not None else None
-    asyncio.run(run(ModelServer(script, record), port=arguments.port, ready_file=arguments.ready_file))
+    try:
+        record = arguments.record.open("a") if arguments.record is not None else None
+        asyncio.run(run(ModelServer(script, record), port=arguments.port, ready_file=arguments.ready_file))
+    except (OSError, OverflowError) as error:  # a port or a file that cannot be had
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
