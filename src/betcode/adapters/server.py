@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.server import Server, ServerConnection, unix_serve
+from websockets.asyncio.server import Server, ServerConnection, broadcast, unix_serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
@@ -44,8 +44,13 @@ class SocketChannel:
 
     async def send(self, frame: bytes) -> None:
         """Send one text frame; returns when the transport can take more."""
+        connection = self._connection
+        if connection.state is State.OPEN and connection.transport.get_write_buffer_size() == 0:
+            # Nothing waits, so nobody has to be waited for: half the work of `send` for each of many small frames.
+            broadcast((connection,), frame, text=True)
+            return
         try:
-            await self._connection.send(frame, text=True)
+            await connection.send(frame, text=True)
         except ConnectionClosed as error:
             raise ConnectionError("the client is gone") from error
 

@@ -111,10 +111,15 @@ class Subscription:
     sent: dict[str, tuple[str, int]] = field(default_factory=dict)
     """scope -> (block, characters sent)"""
     passed: dict[str, Passing] = field(default_factory=dict)
+    complete_at: tuple[object, ...] = ()
+    """The feed's state of which this client has everything; most calls of `take` find it unchanged."""
 
     async def take(self, store: Store) -> bytes | None:
         """The next frame for this client, or None when it has everything."""
         feed = self.feed
+        state = (feed.epoch, feed.seq, feed.settled, id(feed.transcript), feed.transcript.version)
+        if state == self.complete_at:
+            return None
         reset = ""
         if self.epoch != feed.epoch:
             reset = "the numbering of this session's events began anew"
@@ -138,6 +143,8 @@ class Subscription:
         if self.previews and feed.settled and self.seq >= feed.seq:
             previews = self._open_blocks()
             passing = self._remarks()
+        # What was awaited meanwhile may have changed the feed: then `state` is an old one and is not found again.
+        self.complete_at = state if self.seq >= feed.seq else ()
         if not (rows or previews or passing or reset):
             return None
         frame = SessionFrame(
