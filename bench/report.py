@@ -18,8 +18,8 @@ HOPS = (
     " since an idle processor has to wake up"
 )
 FRAMES = (
-    "a frame for a client costs the daemon 40 to 50 us, most of it in the WebSocket library, the socket and the change of"
-    " tasks; fifty are written one after the other. Merging deltas over a few ms would halve it, at the price of latency"
+    "a frame for a client costs the daemon 40 to 50 us, most of it in the WebSocket library, the socket and the change"
+    " of tasks; fifty are written one after the other. Merging deltas over a few ms would halve it and add latency"
 )
 MISSES = {
     "added latency, 100 deltas/s, one client, p50": f"{HOPS}.",

@@ -72,6 +72,7 @@ class Watcher:
         async with unix_connect(str(made.paths.socket), compression=None, max_size=None, ping_interval=None) as socket:
             for request in (Hello(id=1, protocol=[PROTOCOL]), Attach(id=2, session=session, from_end=True)):
                 await socket.send(encode_request(request), text=True)
+            newest = 0
             while turns:
                 frame = await socket.recv(decode=False)
                 now_ns = time.monotonic_ns()
@@ -79,8 +80,9 @@ class Watcher:
                 if b'"kind":"turn_ended"' in frame:
                     turns -= 1
                     self.ended_s = time.monotonic()
-                shown = STAMP.findall(frame.partition(b'"kind":"assistant"')[0])
-                self.ages_s += [(now_ns - int(stamp)) / 1e9 for stamp in shown]
+                new = [stamp for stamp in map(int, STAMP.findall(frame)) if stamp > newest]  # they only grow
+                newest = max(new, default=newest)
+                self.ages_s += [(now_ns - stamp) / 1e9 for stamp in new]
 
     def _take(self, text: str) -> None:
         now_ns = time.monotonic_ns()
