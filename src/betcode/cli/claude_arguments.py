@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+import msgspec
+
 from betcode.model.errors import BetcodeError
 from betcode.model.rows import PASSED_ON, Options
 
@@ -69,6 +71,7 @@ def read_arguments(argv: Sequence[str], env: Mapping[str, str]) -> ClaudeArgumen
         BetcodeError: `request.usage` for what is unknown or not supported.
     """
     given = _parser().parse_args(list(argv))
+    _refuse_inner_servers(given.mcp_config)
     more = [f"--{name}={text}" for name in WITH_VALUE for text in vars(given)[name.replace("-", "_")]]
     if given.strict_mcp_config:
         more.append("--strict-mcp-config")
@@ -96,6 +99,22 @@ def read_arguments(argv: Sequence[str], env: Mapping[str, str]) -> ClaudeArgumen
         asks_program=given.permission_prompt_tool == "stdio",
         version=given.version,
     )
+
+
+def _refuse_inner_servers(configs: Sequence[str]) -> None:
+    """MCP servers of type `sdk` live in the program, which the session outlives."""
+    for text in configs:
+        try:
+            servers = msgspec.json.decode(text, type=dict[str, dict[str, dict[str, object]]]).get("mcpServers", {})
+        except (ValueError, RecursionError):  # the name of a file, or something that claude will judge
+            continue
+        inner = [name for name, server in servers.items() if server.get("type") == "sdk"]
+        if inner:
+            raise BetcodeError(
+                "request.usage",
+                f"betcode-claude: MCP servers inside the program are not supported through betcode: {', '.join(inner)}",
+                hint="Run them as servers of their own, or use claude itself. See docs/sdk.md.",
+            )
 
 
 def _rules(given: Sequence[str]) -> tuple[str, ...]:
