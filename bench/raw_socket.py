@@ -66,8 +66,9 @@ async def fanned(folder: Path, clients: int, count: int, hz: float) -> Fanned:
 
 
 async def _ages_s(path: Path) -> list[float]:
+    """Lines are looked at and not read, as the watchers of those rows do; a delta stands before the last four bytes."""
     reader, writer = await asyncio.open_unix_connection(path)
-    ages = [(time.monotonic_ns() - int(json.loads(line)["text"])) / 1e9 async for line in reader]
+    ages = [(time.monotonic_ns() - int(line[-19:-4])) / 1e9 async for line in reader]
     writer.close()
     return ages
 

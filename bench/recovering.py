@@ -12,6 +12,7 @@ from bench.figures import Figure, Samples, figure
 from bench.setting import flooded, progress, send, wish
 from betcode.client.client import Client
 from betcode.client.session_view import Durable, Increment
+from betcode.model import limits
 from betcode.model.frames import GetStatus
 from betcode.testing.installation import Installation, installation, scripted, session_of, until
 
@@ -67,6 +68,7 @@ def daemon_killed(rounds: int) -> list[Figure]:
                 await _all_after(streams, 0.0)
                 for number in range(rounds):
                     progress(f"kill -9 of the daemon, round {number + 1} of {rounds}")
+                    await asyncio.sleep(limits.RECONNECT_MAX_S)  # a client that lost its daemon just now waits longer
                     made.kill_daemon()
                     killed = time.monotonic()
                     # What was on its way at the kill does not count.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,13 +15,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
+from websockets.asyncio.client import unix_connect
 
 from bench.flood import DIGITS
 from betcode.client.client import Client
 from betcode.client.session_view import Durable, Increment
-from betcode.model.frames import Send
+from betcode.model.frames import PROTOCOL, Attach, Hello, Send
 from betcode.testing.installation import Installation, installation, session_of
+from betcode.wire.client_api import encode_request
 
+STAMP = re.compile(rb"\d{13,15}(?= )")
+"""A delta of the flood as it stands in a frame."""
 FLOOD = Path(__file__).with_name("flood.py")
 
 
@@ -62,6 +67,23 @@ class Watcher:
                     if not turns:
                         return
 
+    async def watch_raw(self, made: Installation, session: str, ready: asyncio.Event, *, turns: int = 1) -> None:
+        """The same without the client library: frames are looked at and not read, so that fifty cost little."""
+        async with unix_connect(str(made.paths.socket), compression=None, max_size=None, ping_interval=None) as socket:
+            for request in (Hello(id=1, protocol=[PROTOCOL]), Attach(id=2, session=session, from_end=True)):
+                await socket.send(encode_request(request), text=True)
+            newest = 0
+            while turns:
+                frame = await socket.recv(decode=False)
+                now_ns = time.monotonic_ns()
+                ready.set()
+                if b'"kind":"turn_ended"' in frame:
+                    turns -= 1
+                    self.ended_s = time.monotonic()
+                new = [stamp for stamp in map(int, STAMP.findall(frame)) if stamp > newest]  # they only grow
+                newest = max(new, default=newest)
+                self.ages_s += [(now_ns - stamp) / 1e9 for stamp in new]
+
     def _take(self, text: str) -> None:
         now_ns = time.monotonic_ns()
         for start in range(0, len(text) - len(text) % DIGITS, DIGITS):
@@ -70,14 +92,15 @@ class Watcher:
 
 @contextlib.asynccontextmanager
 async def watched(
-    made: Installation, client: Client, clients: int, *, turns: int
+    made: Installation, client: Client, clients: int, *, turns: int, raw: bool = False
 ) -> AsyncIterator[tuple[str, list[Watcher]]]:
     """A session of the flood that has started, and so many watchers that end with the last turn."""
     async with session_of(made, client) as session:
         watchers = [Watcher() for _ in range(clients)]
         ready = [asyncio.Event() for _ in range(clients)]
         tasks = [
-            asyncio.create_task(w.watch(made, session, r, turns=turns)) for w, r in zip(watchers, ready, strict=True)
+            asyncio.create_task((w.watch_raw if raw else w.watch)(made, session, r, turns=turns))
+            for w, r in zip(watchers, ready, strict=True)
         ]
         for one in ready:
             await one.wait()

@@ -98,7 +98,10 @@ STEADY, BURST = (300, 100), (2000, 0)
 
 
 def fifty(pairs: int) -> list[Figure]:
-    """Fifty clients in one process: 100 deltas a second, then a burst of 2,000, each in turns with raw sockets."""
+    """Fifty clients in one process, which look at frames and do not read them: 100 deltas a second, then a burst.
+
+    Each in turns with raw sockets.
+    """
     own: dict[tuple[int, int], list[Fanned]] = {STEADY: [], BURST: []}
     raw: dict[tuple[int, int], list[Fanned]] = {STEADY: [], BURST: []}
 
@@ -106,7 +109,7 @@ def fifty(pairs: int) -> list[Figure]:
         with flooded() as made:
             async with (
                 made.client() as client,
-                watched(made, client, CLIENTS, turns=2 * pairs + 1) as (session, watchers),
+                watched(made, client, CLIENTS, turns=2 * pairs + 1, raw=True) as (session, watchers),
             ):
                 await _turns(client, session, watchers, 20, 0)
                 daemon = daemon_of(made)
