@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,26 +28,38 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Returns the exit status: a missed target is no failure."""
+    """Returns the exit status: a missed target is no failure, a row that could not be measured is 1."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all without")
     parser.add_argument("--quick", action="store_true", help="fewer rounds; for a look, not for a verdict")
+    parser.add_argument("--list", action="store_true", help="print the names of the rows, measure nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     given = parser.parse_args(argv)
+    if given.list:
+        sys.stdout.write("\n".join(ROWS) + "\n")
+        return 0
     unknown = [row for row in given.rows if row not in ROWS]
     if unknown:
         parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
     figures: list[Figure] = []
+    broken: list[str] = []
     for row in given.rows or ROWS:
-        found = ROWS[row](given.quick)
+        try:
+            found = ROWS[row](given.quick)
+        except Exception:  # noqa: BLE001 - the other rows took minutes and are worth having
+            sys.stderr.write(f"bench: row {row} could not be measured:\n{traceback.format_exc()}")
+            broken.append(row)
+            continue
         sys.stdout.write(report.table(found) + "\n")
         sys.stdout.flush()
         figures += found
     if given.json:
         given.json.write_text(report.as_json(figures), "utf-8")
-    if not given.rows and not given.quick:
+    if not given.rows and not given.quick and not broken:
         report.PAGE.write_text(report.page(figures), "utf-8")
-    return 0
+    if broken:
+        sys.stderr.write(f"bench: not measured, so docs/benchmarks.md is not written: {', '.join(broken)}\n")
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

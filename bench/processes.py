@@ -22,13 +22,14 @@ MIB = 1024 * 1024
 
 def daemon(pairs: int) -> list[Figure]:
     """The daemon: ready, memory when idle, memory with 50 clients."""
-    ready, anchor, idle, busy = Samples(), Samples(), Samples(), Samples()
+    ready, anchor, idle, busy, plain = Samples(), Samples(), Samples(), Samples(), Samples()
 
     async def measure() -> None:
         with flooded() as made:
             for number in range(pairs):
                 progress(f"daemon, round {number + 1} of {pairs}")
                 anchor.add(run_s([sys.executable, "-c", "import asyncio"]))
+                plain.add(_memory_of("import asyncio"))
                 begun = time.perf_counter()
                 await made.start_daemon()
                 ready.add(time.perf_counter() - begun)
@@ -50,7 +51,15 @@ def daemon(pairs: int) -> list[Figure]:
             anchor_value=anchor.median,
             ratio=ready.median / anchor.median,
         ),
-        figure("daemon, memory when idle", "MiB", idle, at_most=40),
+        figure(
+            "daemon, memory when idle",
+            "MiB",
+            idle,
+            at_most=40,
+            anchor="import asyncio, MiB",
+            anchor_value=plain.median,
+            ratio=idle.median / plain.median,
+        ),
         figure("daemon, memory with 50 clients", "MiB", busy, at_most=55),
     ]
 
@@ -67,7 +76,7 @@ def keeper(pairs: int) -> list[Figure]:
                 starts.add(time.perf_counter() - begun)
                 memory.add(psutil.Process(made.keeper_pid).memory_info().rss / MIB)
         ratios.add(starts.values[-1] / bare.values[-1])
-        plain.add(_bare_memory())
+        plain.add(_memory_of("pass", "-I", "-S"))
     return [
         figure("keeper, start", "s", starts, anchor="python -I -S -c pass, s", anchor_value=bare.median),
         figure(
@@ -90,8 +99,9 @@ def keeper(pairs: int) -> list[Figure]:
     ]
 
 
-def _bare_memory() -> float:
-    argv = [sys.executable, "-I", "-S", "-c", "print(flush=True); input()"]
+def _memory_of(statement: str, *flags: str) -> float:
+    """MiB of a Python that has done this and waits."""
+    argv = [sys.executable, *flags, "-c", f"{statement}; print(flush=True); input()"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -17,6 +17,8 @@ from betcode.model.frames import GetStatus
 from betcode.testing.installation import Installation, installation, scripted, session_of, until
 
 TURNS = 10
+HZ = 20
+"""Deltas a second of each turn."""
 
 
 class _Stream:
@@ -24,12 +26,26 @@ class _Stream:
 
     def __init__(self) -> None:
         self.last_s = 0.0
+        self.text = ""
 
     async def watch(self, made: Installation, session: str) -> None:
         async with made.client() as client:
             async for news in client.stream(session):
                 if isinstance(news, Increment):
+                    self.text = self.text[: news.offset] + news.text
                     self.last_s = time.monotonic()
+
+    def check(self) -> None:
+        """Raise RuntimeError if a delta was lost or came twice.
+
+        Each delta is the time of its printing and the flood keeps its schedule, so one too few or too many shows as a
+        shift of all later ones by a whole interval.
+        """
+        printed_s = [int(word) / 1e9 for word in self.text.split()[:-1]]
+        late_s = [moment - number / HZ for number, moment in enumerate(printed_s)]
+        shift_s = min(late_s[-20:]) - min(late_s[:20])
+        if abs(shift_s) > 0.5 / HZ:
+            raise RuntimeError(f"{shift_s * HZ:+.1f} deltas were lost (with a minus: came twice)")
 
 
 def daemon_killed(rounds: int) -> list[Figure]:
@@ -48,7 +64,7 @@ def daemon_killed(rounds: int) -> list[Figure]:
                 for stream in streams:
                     session = await stack.enter_async_context(session_of(made, client))
                     tasks.append(asyncio.create_task(stream.watch(made, session)))
-                    await send(client, session, wish(100_000, 20))
+                    await send(client, session, wish(100_000, HZ))
                 await _all_after(streams, 0.0)
                 for number in range(rounds):
                     progress(f"kill -9 of the daemon, round {number + 1} of {rounds}")
@@ -60,6 +76,8 @@ def daemon_killed(rounds: int) -> list[Figure]:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                for stream in streams:
+                    stream.check()
 
     asyncio.run(measure())
     return [
