@@ -14,8 +14,8 @@ from bench.figures import Figure
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/benchmarks.md"
 HOPS = (
-    "a delta passes three processes where the pipe has one; on this machine each hop costs what the anchor shows,"
-    " since an idle processor has to wake up"
+    "a delta passes three processes where the pipe has one; each of the two more hops costs what the anchor shows, since an"
+    " idle processor has to wake up, and that is about half; the rest is work of keeper, daemon and client, to be profiled"
 )
 FRAMES = (
     "a frame for a client costs the daemon 40 to 50 us, most of it in the WebSocket library, the socket and the change"
@@ -25,7 +25,7 @@ MISSES = {
     "added latency, 100 deltas/s, one client, p50": f"{HOPS}.",
     "the same, p99 by that of the pipe": f"{HOPS}, and the slowest of three wakes later than the slowest of one.",
     "burst of 2,000 deltas, one client, by the pipe": "the acknowledgement of the message and two commits are in the"
-    " measured time, some 6 ms of 35.",
+    " measured time and not in the pipe's; how much the way itself costs is not measured apart yet.",
     "50 clients, 100 deltas/s, p50": f"{FRAMES}.",
     "50 clients, 100 deltas/s, p99": "as the line before; the clients read on the same two processors.",
     "50 clients, 100 deltas/s, daemon's CPU per 10,000 delivered": f"{FRAMES}.",
