@@ -14,8 +14,9 @@ from bench.figures import Figure
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/benchmarks.md"
 HOPS = (
-    "a delta passes three processes where the pipe has one; each of the two more hops costs what the anchor shows, since an"
-    " idle processor has to wake up, and that is about half; the rest is work of keeper, daemon and client, to be profiled"
+    "a delta passes three processes where the pipe has one; each of the two more hops costs what the anchor shows,"
+    " since an idle processor has to wake up, and that is about half; the rest is work of keeper, daemon and client,"
+    " not profiled yet"
 )
 FRAMES = (
     "a frame for a client costs the daemon 40 to 50 us, most of it in the WebSocket library, the socket and the change"
