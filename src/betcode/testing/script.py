@@ -10,6 +10,7 @@ What a step may say (content):
     {"thinking": "...", ...}                          a thinking block first
     {"tool": {"name": "Bash", "input": {...}}}        a tool call, after the text if there is one; "id" is optional
     {"tools": [{...}, {...}]}                         several tool calls in one message
+                                                      "@call" in an input stands for the id of that very call
     "chunk": 5 characters a delta (one word a delta unless given), "delta_ms": 10 between deltas, "usage": {...}
 What may go wrong, one fault a step:
     {"status": 429, "headers": {...}, "error_type": "...", "message": "..."}   an HTTP error in the API's form
@@ -119,6 +120,8 @@ class Script:
 
 OK: Final = Step(text="ok")
 DONE: Final = Step(text="done")
+CALL_WORD: Final = "@call"
+"""In a tool's input: the id of the call. So a side effect can show which call it belongs to."""
 DEFAULT_SCRIPT: Final = Script(steps=(OK,), repeat=True)
 """What governs a prompt without a script of its own, until POST /_script replaces it."""
 _AFTER_ALL_FAULTS: Final = WORDS_MAX * (STEP_DEPTH_MAX + 2)  # requests; more than all nested "times" together ask for
