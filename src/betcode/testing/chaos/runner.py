@@ -19,7 +19,7 @@ from betcode.testing.chaos.process_watch import ProcessWatch
 from betcode.testing.chaos.stage import Stage
 from betcode.testing.claude_home import bundled_claude
 from betcode.testing.installation import Installation, installation
-from betcode.testing.limits import CHAOS_TOTAL_S, EVIDENCE_CHARS, EXPERIMENT_REST_S
+from betcode.testing.limits import CHAOS_TOTAL_S, EVIDENCE_CHARS, EXPERIMENT_CHECKS_S, EXPERIMENT_REST_S
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Series:
         with contextlib.suppress(BrokenPipeError):
             print(f"[{number:2}/{len(self.results)}] {experiment.id:34} ", end="", flush=True)
         try:
-            with _alarm(limit_s + EXPERIMENT_REST_S), installation(record=True) as made:
+            with _alarm(limit_s + EXPERIMENT_CHECKS_S + EXPERIMENT_REST_S), installation(record=True) as made:
                 made.env.update(experiment.env)
                 asyncio.run(self._perform(experiment, result, made, limit_s))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the result of this experiment
@@ -104,7 +104,7 @@ class Series:
             stage.failures.append(f"the experiment broke: {error!r}")
             stage.evidence["traceback"] = traceback.format_exc()[-EVIDENCE_CHARS:]
         try:
-            async with asyncio.timeout(max(limit_s, EXPERIMENT_REST_S)):
+            async with asyncio.timeout(EXPERIMENT_CHECKS_S):
                 await stage.close()
         except Exception as error:  # noqa: BLE001 - see above
             stage.failures.append(f"the checks after it broke: {error!r}")

@@ -81,6 +81,15 @@ class Stage:
         assert self.made.kill_daemon(), "no daemon lived at the moment of its kill"
         return time.monotonic()
 
+    async def another_daemon(self, **variables: str | None) -> float:
+        """kill -9 of the daemon, and one with these variables changed (None: taken away); seconds until it answers."""
+        for name, value in variables.items():
+            if value is None:
+                self.made.env.pop(name, None)
+            else:
+                self.made.env[name] = value
+        return await self.daemon_answers(self.kill_daemon())
+
     def kill_everything(self) -> float:
         """kill -9 of the daemon, all keepers and all claudes at once, as the end of the machine does; the moment."""
         targets = []

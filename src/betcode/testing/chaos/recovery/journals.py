@@ -1,0 +1,108 @@
+"""The journal of a run is cut, or gone: what is lost is said, and the session goes on."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Final
+
+from betcode.testing.chaos.experiment import Experiment
+from betcode.testing.chaos.recovery.daemons import running_turn, said
+from betcode.testing.chaos.stage import Stage
+from betcode.testing.chaos.talk import Talk
+
+
+def journal(talk: Talk) -> Path:
+    """The file with the output of the first run."""
+    return talk.folder / "1.0.out"
+
+
+async def _cut(stage: Stage) -> str:
+    """As after a power cut: everything has ended, and the end of the file was not synced."""
+    stage.gaps_allowed = True
+    talk, key = await running_turn(stage)
+    stage.kill_everything()
+    file = journal(talk)
+    content = file.read_bytes()
+    ends = [n for n, byte in enumerate(content) if byte == 10]
+    line = stage.rng.choice([n for n in range(len(ends) // 2, len(ends) - 1) if ends[n + 1] - ends[n] > 20])
+    at = stage.rng.randrange(ends[line] + 5, ends[line + 1] - 5)
+    with file.open("r+b") as opened:
+        opened.truncate(at)
+    state = await talk.outcome(key)
+    gaps = talk.view.of("gap")
+    stage.check(state in ("completed", "unknown"), f"the message ended as {state}")
+    stage.check(talk.answers(said(60)) == (state == "completed"), f"{talk.answers(said(60))} whole answers, {state}")
+    stage.check(gaps, "the loss was not told")
+    await talk.goes_on()
+    return f"{len(content) - at} bytes cut off in the middle of a line; told as {[g['unit'] for g in gaps]}; {state}"
+
+
+async def _deleted(stage: Stage) -> str:
+    """Everything has ended and the journal is gone."""
+    stage.gaps_allowed = True
+    talk, key = await running_turn(stage)
+    stage.kill_everything()
+    journal(talk).unlink()
+    state = await talk.outcome(key)
+    gaps = talk.view.of("gap")
+    stage.check(state in ("completed", "unknown"), f"the message ended as {state}")
+    stage.check(talk.answers(said(60)) == (state == "completed"), f"{talk.answers(said(60))} whole answers, {state}")
+    stage.check(gaps, "the loss was not told")
+    await talk.goes_on()
+    return f"told as {[g['unit'] for g in gaps]}; {state}"
+
+
+async def _deleted_under_keeper(stage: Stage) -> str:
+    """The keeper has the file open and goes on."""
+    stage.gaps_allowed = True
+    talk, key = await running_turn(stage)
+    stage.kill_daemon()
+    journal(talk).unlink()
+    state = await talk.outcome(key)
+    stage.check(state == "completed" and talk.answers(said(60)) == 1, f"{state}, {talk.answers(said(60))} whole answers")
+    talk.signal("claude", signal.SIGKILL)
+    await talk.goes_on()
+    return f"{state}; the next claude has a journal again"
+
+
+async def _cut_under_keeper(stage: Stage) -> str:
+    """The keeper writes on where it was: what was cut away reads as zeros."""
+    stage.gaps_allowed = True
+    talk, key = await running_turn(stage)
+    stage.kill_daemon()
+    file = journal(talk)
+    with file.open("r+b") as opened:
+        opened.truncate(stage.rng.randrange(file.stat().st_size // 2, file.stat().st_size - 1))
+    state = await talk.outcome(key)
+    stage.check(state in ("completed", "unknown"), f"the message ended as {state}")
+    await talk.goes_on()
+    return f"{state}; {len(talk.view.of('error'))} bad lines and {len(talk.view.of('gap'))} gaps were told"
+
+
+EXPERIMENTS: Final = (
+    Experiment(
+        "adopt.journal-cut",
+        "all killed in a turn; the journal is cut in the middle of a line",
+        "a gap event says what is lost; the message is answered once, or the user is asked",
+        _cut,
+    ),
+    Experiment(
+        "adopt.journal-deleted",
+        "all killed in a turn; the journal is deleted",
+        "a gap event says what is lost; the message is answered once, or the user is asked",
+        _deleted,
+    ),
+    Experiment(
+        "adopt.journal-cut-under-keeper",
+        "kill -9 of the daemon in a turn; the journal is cut while the keeper writes it",
+        "the message has one outcome; the session goes on",
+        _cut_under_keeper,
+    ),
+    Experiment(
+        "adopt.journal-deleted-under-keeper",
+        "kill -9 of the daemon in a turn; the journal is deleted while the keeper writes it",
+        "the turn is answered once; the next claude has a journal again",
+        _deleted_under_keeper,
+    ),
+)
