@@ -21,6 +21,9 @@ from betcode.testing.claude_home import bundled_claude
 from betcode.testing.installation import Installation, installation
 from betcode.testing.limits import CHAOS_TOTAL_S, EVIDENCE_CHARS, EXPERIMENT_CHECKS_S, EXPERIMENT_REST_S
 
+MESSAGES_SHOWN = 20
+"""Newest messages and notices of a session in the report."""
+
 
 @dataclass(slots=True)
 class Series:
@@ -128,14 +131,16 @@ def _keep_evidence(stage: Stage) -> None:
     for number, talk in enumerate(stage.talks[:1] if not stage.failures else stage.talks):
         name = f"session {number}"
         stage.evidence[name] = {
-            "messages": {words: talk.finals(key) for key, words in talk.sent.items()},
-            "notices": talk.notices(),
-            "calls": talk.counters(),
+            "messages": {words: talk.finals(key) for key, words in list(talk.sent.items())[-MESSAGES_SHOWN:]},
+            "notices": talk.notices()[-MESSAGES_SHOWN:],
             "events": len(talk.view.events),
             "runs": len(list(talk.folder.glob("*.run"))) if talk.folder.is_dir() else 0,
         }
         if stage.failures:
             stage.evidence[name]["tail"] = talk.tail()
+    for talk in stage.talks[:1]:
+        calls = talk.counters().values()
+        stage.evidence["tool_calls"] = {"run": len(calls), "side_effects": sum(calls), "most_of_one": max(calls, default=0)}
     with contextlib.suppress(OSError, ValueError):
         stats = stage.made.model.stats()
         stage.evidence["model_requests"] = stats["requests_total"]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from betcode.client.client import Client
 from betcode.keeper.report import read_report
 from betcode.keeper.tree import Process, kill
+from betcode.model.errors import BetcodeError
 from betcode.model.frames import Answer, Events, Permissions, Release, Send, Show
 from betcode.model.states import FINAL_MESSAGE_STATES
 from betcode.testing.chaos.view import View
@@ -65,9 +66,14 @@ class Talk:
         return key
 
     async def allow(self, allow: bool = True) -> bool:
-        """Answer the open question, if there is one."""
+        """Answer the open question, if there is one. False also when it was gone before the answer came."""
         for question in (await self._client.request(Permissions(session=self.session)))["permissions"]:
-            await self._client.request(Answer(permission=question["id"], allow=allow))
+            try:
+                await self._client.request(Answer(permission=question["id"], allow=allow))
+            except BetcodeError as error:
+                if not error.code.startswith("permission."):
+                    raise
+                return False
             return True
         return False
 
