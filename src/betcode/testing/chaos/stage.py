@@ -45,6 +45,13 @@ class Stage:
         if not holds:
             self.failures.append(otherwise)
 
+    def check_outcome(self, talk: Talk, state: str, answer: str, *allowed: str) -> None:
+        """The message ended in one of the allowed ways (completed unless others are named), with the answer for it."""
+        allowed = allowed or ("completed",)
+        self.check(state in allowed, f"the message ended as {state}, not {' or '.join(allowed)}")
+        wrong = talk.unlike_one_answer(state, answer)
+        self.check(not wrong, wrong)
+
     def took(self, recovery_s: float, *, target_s: float) -> None:
         """Note how long the recovery took. Only ten times the target is a failure: this machine does other work."""
         self.recovery_s = round(max(recovery_s, self.recovery_s or 0.0), 3)

@@ -139,7 +139,33 @@ class Talk:
 
     def answers(self, text: str) -> int:
         """How often a whole, uninterrupted answer with this text was given."""
-        return len(self.view.of("assistant", part="text", text=text, interrupted=False))
+        return sum(_is_answer(event, text) for event in self.view.events)
+
+    def unlike_one_answer(self, state: str, text: str) -> str:
+        """What is wrong with the answer to a message that ended as `state`; "" when nothing is.
+
+        A completed message has one whole answer. Two are right when claude died after the first, before it had kept
+        it; none is right when claude finished while nobody could read it, said so, and has the answer in its
+        conversation. A message whose outcome is unknown may have one.
+        """
+        found = [n for n, e in enumerate(self.view.events) if _is_answer(e, text)]
+        deaths = [n for n, e in enumerate(self.view.events) if e["kind"] == "notice" and e["code"] == "agent.error"]
+        for first, second in zip(found, found[1:], strict=False):
+            if not any(first < death < second for death in deaths):
+                return f"a message that is {state} was answered {len(found)} times"
+        if state != "completed" or found:
+            return ""
+        if not self.view.of("notice", code="agent.answer_unread"):
+            return "a completed message has no answer, and nobody was told"
+        return "" if self._kept(text) else "a message is called completed, but claude never answered it"
+
+    def _kept(self, text: str) -> bool:
+        """Whether claude's own transcript has this answer."""
+        for file in (self.made.home / ".claude/projects").glob(f"*/{self.claude_session}.jsonl"):
+            for line in file.read_text(errors="replace").splitlines():
+                if '"assistant"' in line and json.dumps(text)[1:-1] in line:
+                    return True
+        return False
 
     def notices(self) -> list[str]:
         """What the people of this session were told."""
@@ -190,6 +216,11 @@ class Talk:
             return self.signal(victim, signal.SIGKILL)
         assert self.made.kill_daemon(), "no daemon lived at the moment of its kill"
         return time.monotonic()
+
+
+def _is_answer(event: dict[str, Any], text: str) -> bool:
+    whole = event["kind"] == "assistant" and event["part"] == "text" and not event.get("interrupted")
+    return bool(whole and event["text"] == text)
 
 
 def _short(event: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from betcode.keeper.tree import processes, start_ticks
 from betcode.testing.chaos.experiment import Experiment
-from betcode.testing.chaos.recovery.daemons import adopted, running_turn, said, streamed
+from betcode.testing.chaos.recovery.daemons import adopted, running_turn, said
 from betcode.testing.chaos.stage import Stage
 from betcode.testing.installation import until
 from betcode.testing.limits import NEWS_S
@@ -28,7 +28,7 @@ async def _killed_without_daemon(stage: Stage) -> str:
     stage.kill_daemon()
     talk.strike("keeper")
     state = await talk.outcome(key)
-    stage.check(state == "completed" and talk.answers(said(60)) == 1, f"{state}, {talk.answers(said(60))} whole answers")
+    stage.check_outcome(talk, state, said(60))
     await talk.goes_on()
     return f"another claude, {state}"
 
@@ -40,7 +40,7 @@ async def _killed_with_stopped_claude(stage: Stage) -> str:
     talk.signal("claude", signal.SIGSTOP)
     talk.strike("keeper")
     state = await talk.outcome(key)
-    stage.check(state == "completed" and talk.answers(said(60)) == 1, f"{state}, {talk.answers(said(60))} whole answers")
+    stage.check_outcome(talk, state, said(60))
     stage.check(start_ticks(claude.pid) != claude.start, "the stopped claude lives")
     await talk.goes_on()
     return f"the stopped claude was ended before another one was started; {state}"
@@ -73,7 +73,7 @@ async def _stopped_for_good(stage: Stage) -> str:
     talk.signal("keeper", signal.SIGSTOP)
     stage.kill_daemon()
     state = await talk.outcome(key, within_s=60)
-    stage.check(state == "completed" and talk.answers(said(60)) == 1, f"{state}, {talk.answers(said(60))} whole answers")
+    stage.check_outcome(talk, state, said(60))
     stage.check(start_ticks(first.pid) != first.start, "the stopped keeper lives")
     await talk.goes_on()
     return f"keeper and claude were ended, another claude was started; {state}"
@@ -112,7 +112,7 @@ async def _reused_pid(stage: Stage) -> str:
         state = await talk.outcome(key, within_s=45)
         living = [start_ticks(p) is not None for p in (pid, child)]
     stage.check(all(living), f"an innocent process was ended: parent lives {living[0]}, its child {living[1]}")
-    stage.check(state == "completed" and talk.answers(said(60)) == 1, f"{state}, {talk.answers(said(60))} whole answers")
+    stage.check_outcome(talk, state, said(60))
     await talk.goes_on()
     return f"the owner of the pid and its child live; {state}"
 
@@ -138,7 +138,7 @@ async def _stale_files(stage: Stage) -> str:
         state = await talk.outcome(key)
         living = [start_ticks(p) is not None for p in (pid, child)]
     stage.check(all(living), "the process that the pid file named was ended")
-    stage.check(state == "completed" and talk.answers(said(60)) == 1, f"{state}, {talk.answers(said(60))} whole answers")
+    stage.check_outcome(talk, state, said(60))
     (talk.folder / "99.run").unlink(missing_ok=True)
     await talk.goes_on()
     return f"sockets taken over, files passed over; {state}"

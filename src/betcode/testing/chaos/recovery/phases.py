@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -48,8 +49,6 @@ class Phase:
 
 
 async def _pause(rng: Random, low_s: float, high_s: float) -> None:
-    import asyncio
-
     await asyncio.sleep(rng.uniform(low_s, high_s))
 
 
@@ -169,9 +168,7 @@ def _judge(phase: Phase, victim: str, stage: Stage, talk: Talk, *, state: str, s
     """What must be so for this phase and victim, beside what must always be so."""
     unharmed = victim == "daemon" or phase.id == "idle"
     allowed = SAME if unharmed else phase.lost
-    stage.check(state in allowed, f"the message ended as {state}, not {' or '.join(sorted(allowed))}")
-    times = talk.answers(phase.answer)
-    stage.check(times == (state == "completed"), f"{times} whole answers to a message that is {state}")
+    stage.check_outcome(talk, state, phase.answer, *sorted(allowed))
     if victim == "daemon" and phase.id != "before-ready":  # before that the daemon may not have come to start it
         stage.check(same, "claude was replaced although only the daemon died")
     if victim == "daemon" or phase.id == "result-stored":

@@ -135,9 +135,8 @@ def _judge(stage: Stage, people: list[Person]) -> Counter[str]:
             state = person.talk.finals(key)[0]
             states[state] += 1
             stage.check(state in ("completed", "unknown"), f"{person.name} {number} ended as {state}")
-            answer = words(WORDS).replace("w", f"{person.name}n{number}z")
-            times = person.talk.answers(answer)
-            stage.check(times == (state == "completed"), f"{person.name} {number} is {state} and has {times} answers")
+            wrong = person.talk.unlike_one_answer(state, words(WORDS).replace("w", f"{person.name}n{number}z"))
+            stage.check(not wrong, f"{person.name} {number}: {wrong}")
     return states
 
 
