@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from betcode.client.client import Client
 from betcode.keeper.report import read_report
@@ -19,6 +19,16 @@ from betcode.testing.chaos.talk import Talk
 from betcode.testing.command import Command
 from betcode.testing.installation import Installation, until
 from betcode.testing.limits import NEWS_S, ORPHANS_GONE_S
+
+NAMED_BY: Final = {
+    "user_message": "message_id",
+    "assistant": "block",
+    "tool_call": "tool_use_id",
+    "tool_result": "tool_use_id",
+    "permission_asked": "permission_id",
+    "permission_settled": "permission_id",
+}
+"""Kinds of events that tell of something once, and the field that names it."""
 
 
 class Stage:
@@ -144,6 +154,7 @@ class Stage:
         self.check(shown[: len(stored)] == stored, "what was shown is not what is stored")
         seqs = [e["seq"] for e in stored]
         self.check(seqs == list(range(1, len(seqs) + 1)), f"stored numbers have a hole or a double: {seqs}")
+        self.failures += doubled(stored)
         if not self.gaps_allowed:
             gaps = [e for e in view.events if e["kind"] == "gap"]
             self.check(not gaps and not view.resets, f"gaps that nothing here can explain: {gaps} {view.resets}")
@@ -175,6 +186,19 @@ class Stage:
             if (newest := newest_run(folder)) is not None:
                 owned |= {int(newest["keeper_pid"]), int(newest["claude_pid"])}
         return owned
+
+
+def doubled(events: list[dict[str, Any]]) -> list[str]:
+    """Events that tell of the same thing as an earlier one, in words."""
+    found: list[str] = []
+    seen: set[tuple[str, str]] = set()
+    for event in events:
+        name = NAMED_BY.get(event["kind"])
+        key = (event["kind"], str(event.get(name or "")))
+        if name and key in seen:
+            found.append(f"{event['kind']} {key[1]} stands twice among the events")
+        seen.add(key)
+    return found
 
 
 def newest_run(folder: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
-from betcode.keeper.tree import processes, start_ticks
+from betcode.keeper.tree import kill, processes, start_ticks
 from betcode.testing.chaos.experiment import Experiment
 from betcode.testing.chaos.recovery.daemons import adopted, running_turn, said
 from betcode.testing.chaos.stage import Stage
@@ -99,8 +99,8 @@ def _innocent() -> Iterator[tuple[int, int]]:
 async def _reused_pid(stage: Stage) -> str:
     talk, key = await running_turn(stage)
     stage.made.kill_daemon()
-    for victim in ("keeper", "claude"):
-        talk.signal(victim, signal.SIGKILL)
+    for victim in ("claude", "keeper"):
+        kill(talk.process(victim), signal.SIGKILL)  # each may have ended with the other
     run = talk.run() or {}
     with _innocent() as (pid, child):
         names: dict[str, Any] = run | {"keeper_pid": pid, "claude_pid": pid}  # the pids have a new owner

@@ -46,6 +46,8 @@ class Phase:
     allow: bool = True
     """Whether Bash is allowed by a rule, so that no question is asked."""
     answer: str = ANSWER
+    steps_of_lost: tuple[dict[str, Any], ...] = ()
+    """The script when keeper or claude die, where it is another one."""
 
 
 async def _pause(rng: Random, low_s: float, high_s: float) -> None:
@@ -121,6 +123,7 @@ PHASES: Final = (
         lost=DOUBTFUL,
         expected="the tool is ended and not run again; claude is told that the outcome is unknown, or the user is asked",
         calls=1,
+        steps_of_lost=(counting_tool(busy_s=60.0), LAST),
     ),
     Phase(
         "result-stored",
@@ -138,7 +141,8 @@ PHASES: Final = (
 async def _kill_at(phase: Phase, victim: str, stage: Stage) -> str:
     talk = await stage.talk(allow=("Bash",) if phase.allow else ())
     begun_s = time.monotonic()
-    key = await talk.send(f"{phase.id} {victim}", *phase.steps)
+    steps = phase.steps if victim == "daemon" else phase.steps_of_lost or phase.steps
+    key = await talk.send(f"{phase.id} {victim}", *steps)
     await phase.reach(talk, stage.rng)
     seen = len(talk.view.events)
     before = talk.run()
