@@ -110,9 +110,13 @@ class Script:
     steps: tuple[Step, ...]
     repeat: bool = False
     keep: bool = False
+    told: Step | None = None
+    """With `keep`: the answer once somebody has said something after the prompt, whatever the number of the step."""
 
-    def step_at(self, index: int) -> Step:
+    def step_at(self, index: int, *, told: bool = False) -> Step:
         """Step number `index` (from 0); the text "done" beyond the end."""
+        if told and self.told is not None:
+            return self.told
         if self.repeat and self.steps:
             return self.steps[index % len(self.steps)]
         return self.steps[index] if index < len(self.steps) else DONE
@@ -177,7 +181,7 @@ def parse_script(obj: object) -> Script:
         ScriptError: an unknown key, a wrong type, a value out of range, two faults in one step. Nothing else is raised.
     """
     script = _object(obj, "the script")
-    _no_other_keys(script, ("steps", "repeat", "keep"), "the script")
+    _no_other_keys(script, ("steps", "repeat", "keep", "told"), "the script")
     steps = script.get("steps")
     if not isinstance(steps, list) or len(steps) > STEPS_MAX:
         raise ScriptError(
@@ -186,7 +190,10 @@ def parse_script(obj: object) -> Script:
     repeat, keep = script.get("repeat", False), script.get("keep", False)
     if not isinstance(repeat, bool) or not isinstance(keep, bool):
         raise ScriptError('"repeat" and "keep" must be true or false', hint="Leave them out for false.")
-    return Script(tuple(parse_step(step, f"step {n}") for n, step in enumerate(steps)), repeat=repeat, keep=keep)
+    told = parse_step(script["told"], '"told"') if "told" in script else None
+    return Script(
+        tuple(parse_step(step, f"step {n}") for n, step in enumerate(steps)), repeat=repeat, keep=keep, told=told
+    )
 
 
 def parse_step(obj: object, where: str = "the step", depth: int = 0) -> Step:

@@ -58,10 +58,16 @@ class Talk:
 
     # --- what a person does -------------------------------------------------------------------------------------
 
-    async def send(self, words: str, *steps: dict[str, Any]) -> str:
-        """Send a message whose script stays in charge until the next one; returns its key once it is acknowledged."""
+    async def send(self, words: str, *steps: dict[str, Any], told: dict[str, Any] | None = None) -> str:
+        """Send a message whose script stays in charge until the next one; returns its key once it is acknowledged.
+
+        `told`: what the model answers once BetCode has told it of an end, instead of beginning at the step that the
+        transcript has come to. So a tool call that is begun again without a word shows as a second call.
+        """
         key = str(uuid.uuid4())
-        await self._client.request(Send(session=self.session, key=key, text=scripted(words, *steps, keep=True)))
+        more = {} if told is None else {"told": told}
+        text = scripted(words, *steps, keep=True, **more)
+        await self._client.request(Send(session=self.session, key=key, text=text))
         self.sent[key] = words
         return key
 

@@ -142,7 +142,7 @@ async def _kill_at(phase: Phase, victim: str, stage: Stage) -> str:
     talk = await stage.talk(allow=("Bash",) if phase.allow else ())
     begun_s = time.monotonic()
     steps = phase.steps if victim == "daemon" else phase.steps_of_lost or phase.steps
-    key = await talk.send(f"{phase.id} {victim}", *steps)
+    key = await talk.send(f"{phase.id} {victim}", *steps, told=LAST if phase.calls else None)
     await phase.reach(talk, stage.rng)
     seen = len(talk.view.events)
     before = talk.run()
@@ -175,9 +175,8 @@ def _judge(phase: Phase, victim: str, stage: Stage, talk: Talk, *, state: str, s
     stage.check_outcome(talk, state, phase.answer, *sorted(allowed))
     if victim == "daemon" and phase.id != "before-ready":  # before that the daemon may not have come to start it
         stage.check(same, "claude was replaced although only the daemon died")
-    if victim == "daemon" or phase.id == "result-stored":
-        calls = len(talk.counters())
-        stage.check(calls == phase.calls, f"{calls} tool calls were run, not {phase.calls}")
+    calls, fewest = len(talk.counters()), phase.calls if victim == "daemon" or phase.id == "result-stored" else 0
+    stage.check(fewest <= calls <= phase.calls, f"{calls} tool calls were run, not {fewest} to {phase.calls}")
     if state == "unknown":
         told = talk.view.of("notice", code="agent.unknown_outcome")
         stage.check(told, "nobody was told of the unknown outcome")
@@ -210,7 +209,7 @@ async def _kill_with_background_task(victim: str, stage: Stage) -> str:
 
 async def _kill_in_two_tools(stage: Stage) -> str:
     talk = await stage.talk(allow=("Bash",))
-    key = await talk.send("two tools", counting_tool(30.0), counting_tool(30.0), counting_tool(30.0), LAST)
+    key = await talk.send("two tools", counting_tool(30.0), told=counting_tool(30.0))
     deaths = 0
     while not talk.finals(key) and deaths < 3:
         await until(

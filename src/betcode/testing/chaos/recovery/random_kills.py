@@ -39,16 +39,17 @@ class Person:
     number: int = 0
     retried: int = 0
 
-    def script(self) -> list[dict[str, Any]]:
+    async def say(self) -> str:
         """Text alone; a tool that a rule allows or that is asked for; two tools. Each answer is told apart."""
+        words = f"{self.prefix()} message"
         last = {"words": WORDS, "prefix": f"{self.prefix()}z", "delta_ms": 60}
         match self.stage.rng.randrange(4):
             case 0:
-                return [counting_tool(self.stage.rng.uniform(0.0, 1.0)), last]
+                return await self.talk.send(words, counting_tool(self.stage.rng.uniform(0.0, 1.0)), last, told=last)
             case 1:
-                return [counting_tool(), counting_tool(0.3), last]
+                return await self.talk.send(words, counting_tool(), counting_tool(0.3), last, told=last)
             case _:
-                return [last]
+                return await self.talk.send(words, last)
 
     def prefix(self) -> str:
         """Of the words of the present message."""
@@ -58,7 +59,7 @@ class Person:
         """Send one message after the other until then, and see each to its end."""
         while time.monotonic() < until_s:
             self.number += 1
-            key = await self.talk.send(f"{self.prefix()} message", *self.script())
+            key = await self.say()
             while not self.talk.finals(key) and time.monotonic() < until_s:
                 await self.care()
                 await asyncio.sleep(CRASHES_LOOK_S)

@@ -30,7 +30,7 @@ async def _reboot(stage: Stage) -> str:
     keys = {
         "streaming": (streams, await streams.send("a long answer", streamed(60))),
         "asking": (asks, await asks.send("ask", counting_tool(), {"text": "counted"})),
-        "tool": (works, await works.send("work", counting_tool(30.0), {"text": "worked"})),
+        "tool": (works, await works.send("work", counting_tool(30.0), told={"text": "worked"})),
     }
     await streams.until_words("s", stage.rng.randrange(2, 30))
     await asks.until("permission_asked")
