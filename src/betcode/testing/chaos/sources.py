@@ -45,3 +45,12 @@ def with_clock_of(file: Path, folder: Path) -> Path:
     wall = "return Instant(time.time(), steady_s)"
     off = f'with open("{file}") as said:\n            return Instant(time.time() + float(said.read()), steady_s)'
     return copy_source(folder, ("adapters/clock.py", wall, off))
+
+
+def with_short_silence(folder: Path) -> Path:
+    """The same program, whose settings allow to be impatient: no person should have seconds for minutes."""
+    return copy_source(
+        folder,
+        ("config/tree.py", "ge=30,\n            le=900,", "ge=1,\n            le=900,"),
+        ("config/tree.py", "ge=60,\n            le=7_200,", "ge=1,\n            le=7_200,"),
+    )

@@ -1,7 +1,7 @@
 """Recovery: every process of a session killed, stopped or replaced at every moment; files damaged; many at once."""
 
 from betcode.testing.chaos.experiment import Experiment
-from betcode.testing.chaos.recovery import crash_storm, daemons, journals, keepers, phases, random_kills, reboot
+from betcode.testing.chaos.recovery import crash_storm, daemons, journals, keepers, phases, random_kills, reboot, silence
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     *phases.EXPERIMENTS,
@@ -10,6 +10,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *keepers.EXPERIMENTS,
     *journals.EXPERIMENTS,
     *reboot.EXPERIMENTS,
+    *silence.EXPERIMENTS,
     *random_kills.EXPERIMENTS,
 )
 """In the order of their run."""
