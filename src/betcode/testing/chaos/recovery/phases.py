@@ -231,6 +231,29 @@ async def _kill_in_two_tools(stage: Stage) -> str:
     return f"after {deaths} deaths the user is asked"
 
 
+async def _kill_in_two_answers(victim: str, stage: Stage) -> str:
+    """The second process of a message has to be told again: what the first one stored is no answer."""
+    talk = await stage.talk()
+    key = await talk.send("killed twice", {**TEXT, "words": 60}, told={**TEXT, "words": 60})
+    for _ in range(2):
+        begun_s = time.monotonic()
+        await until(
+            lambda: talk.finals(key) or talk.view.last_text_s > begun_s,  # noqa: B023
+            within_s=NEWS_S,
+            what="text",
+        )
+        await stage.pause(0.0, 0.6)
+        if talk.finals(key):
+            break
+        seen = len(talk.view.events)
+        talk.strike(victim)
+        await talk.until("notice", after=seen)
+    state = await talk.outcome(key)
+    stage.check_outcome(talk, state, words(60).replace("w", "s"))
+    await talk.goes_on()
+    return state
+
+
 EXPERIMENTS: Final = (
     *(
         Experiment(
@@ -252,6 +275,15 @@ EXPERIMENTS: Final = (
             partial(_kill_with_background_task, victim),
         )
         for victim in VICTIMS
+    ),
+    *(
+        Experiment(
+            f"phase.streaming.{victim}-again",
+            f"kill -9 of the {victim} while text is being streamed, and again in the next try",
+            "the message is sent again each time and answered once",
+            partial(_kill_in_two_answers, victim),
+        )
+        for victim in ("keeper", "claude")
     ),
     Experiment(
         "phase.tool-running.claude-again",
