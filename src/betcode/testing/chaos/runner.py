@@ -156,10 +156,13 @@ def _alarm(seconds: float) -> Iterator[None]:
     def over(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"still not over after {seconds:.0f} s; something blocks")
 
+    begun_s = time.monotonic()
     before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    left_s, every_s = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if left_s:  # the alarm of whoever called
+            signal.setitimer(signal.ITIMER_REAL, max(left_s - (time.monotonic() - begun_s), 0.01), every_s)
