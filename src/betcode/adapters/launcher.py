@@ -24,6 +24,8 @@ from betcode.model.ids import SessionId
 from betcode.model.rows import SessionRow
 
 KEEPER = Path(betcode.keeper.__file__).parent / "__main__.py"
+RERUN_VARIABLE = "CLAUDE_CODE_RESUME_INTERRUPTED_TURN"
+"""Makes a resumed claude go on with the turn that was cut off. It calls a tool again whose result is not stored."""
 CLEANUP_DAYS = 3650
 """`cleanupPeriodDays` for the CLI: it must not delete the transcript of a session that waits."""
 
@@ -51,10 +53,15 @@ class KeeperLauncher:
         """The files of this session."""
         return SessionFiles(self._sessions / row.id)
 
-    async def start(self, row: SessionRow) -> KeeperLink:
-        """Start claude as `row.run`. Raises BetcodeError: `claude.*`, `request.directory`, `agent.spawn_failed`."""
+    async def start(self, row: SessionRow, *, rerun: bool = False) -> KeeperLink:
+        """Start claude as `row.run`; with `rerun` it goes on with its interrupted turn by itself.
+
+        Raises BetcodeError: `claude.*`, `request.directory`, `agent.spawn_failed`.
+        """
         trace = f"00-{row.options.trace_id}-{secrets.token_hex(8)}-01" if row.options.trace_id else ""
         env = child_environment(self._environment, row.options, self.env_pass, trace)
+        if rerun:
+            env[RERUN_VARIABLE] = "1"
         claude = await self._claude.checked(env.get("PATH", ""), env)
         if not await asyncio.to_thread(os.path.isdir, row.directory):
             raise BetcodeError(

@@ -67,9 +67,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class StartProcess:
-    """Start a keeper with claude as `run`."""
+    """Start a keeper with claude as `run`. `rerun`: it goes on with its interrupted turn by itself."""
 
     run: int
+    rerun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from betcode.model.conversation import NOTHING_STORED, Conversation
 from betcode.model.events import Event
 from betcode.model.facts import Fact
 from betcode.model.ids import MessageId, PermissionId
@@ -131,6 +132,10 @@ class Ended:
     stderr_tail: tuple[str, ...] = ()
     written: frozenset[str] = field(default_factory=frozenset)
     never_started: bool = False
+    known: Conversation = NOTHING_STORED
+    """What Claude's transcript says after the end."""
+    shown: tuple[Event, ...] = ()
+    """The unfinished text of blocks that were being written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from betcode.core.turn import Turn, from_stored, to_stored
 from betcode.model.ids import ClaudeSessionId, SessionId
 from betcode.model.rows import Message, Options, Permission, SessionRow
 from betcode.model.states import MessageState, PermissionState, SessionState
@@ -35,18 +36,6 @@ class Process(StrEnum):
     """Told to end, because it is of no use: its end counts as a crash."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What claude is working on. `message_id` is empty for a turn that claude started itself."""
-
-    message_id: str
-    begun: bool = False
-    tools: int = 0
-    """Tool calls seen in this turn: with any of them the turn must not simply be run again (INV-1)."""
-    interrupt: str = ""
-    """Line id of the interrupt that was sent, if any."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """Everything that `step` decides by. Times ending in `_s` are `Instant.steady_s` and are not stored."""
@@ -66,6 +55,10 @@ class Session:
     """(scope, message id, blocks complete) of the answers that are unfinished at `checkpoint`."""
     process: Process = Process.NONE
     turn: Turn | None = None
+    rerun: Turn | None = None
+    """The turn that the next process goes on with by itself (`recovery.Way.RERUN`)."""
+    tasks: tuple[str, ...] = ()
+    """Background tasks and subagents of the process that are alive, in claude's words."""
     cli_state: str = ""
     messages: tuple[Message, ...] = ()
     """Messages without an outcome, oldest first."""
@@ -84,6 +77,16 @@ class Session:
     """Crashes since a turn last ended: with them the delays grow, however long each process lives (INV-5)."""
     restart_s: float | None = None
     ready_by_s: float | None = None
+    rerun_by_s: float | None = None
+    """When a re-run must have begun."""
+    heard_s: float = 0.0
+    """When claude last printed something, or was last given a message. Set by the engine, not stored."""
+    api: bool = False
+    """Whether a model request is under way (`core.silence`; not stored)."""
+    quiet_until_s: float = 0.0
+    """Until when claude itself waits before it tries the API again (not stored)."""
+    interrupted_s: float = 0.0
+    """When the turn's interrupt was sent (not stored)."""
     gated: bool = False
     """No turn may begin now: other sessions have all slots. Set by the engine before each step, not stored."""
     shown_state: str = SessionState.NEW
@@ -127,18 +130,6 @@ def waits_for_slot(session: Session) -> bool:
     return session.gated and not stuck and session.current is None and bool(session.waiting)
 
 
-def deadline_s(session: Session, unix_to_steady: float) -> float | None:
-    """When `Tick` is due next, on the steady clock; None when nothing waits for time.
-
-    Args:
-        session: any state.
-        unix_to_steady: steady_s minus unix_s now; the deadlines of questions are wall-clock times.
-    """
-    times = [t for t in (session.restart_s, session.ready_by_s) if t is not None]
-    times += [p.deadline_unix_s + unix_to_steady for p in session.permissions if p.state is PermissionState.PENDING]
-    return min(times, default=None)
-
-
 def to_row(session: Session) -> SessionRow:
     """What the database keeps of `session` beside its messages and permissions."""
     turn = session.turn
@@ -153,7 +144,11 @@ def to_row(session: Session) -> SessionRow:
     if session.answers:
         life["answers"] = [list(answer) for answer in session.answers]
     if turn is not None:
-        life["turn"] = [turn.message_id, turn.begun, turn.tools, turn.interrupt]
+        life["turn"] = to_stored(turn)
+    if session.rerun is not None:
+        life["rerun"] = to_stored(session.rerun)
+    if session.tasks:
+        life["tasks"] = list(session.tasks)
     return SessionRow(
         id=session.id,
         claude_session_id=session.claude_session_id,
@@ -190,7 +185,9 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         checkpoint=row.checkpoint,
         answers=tuple((str(a[0]), str(a[1]), int(a[2])) for a in life.get("answers", ())),
         process=Process(life.get("process", Process.NONE)),
-        turn=Turn(str(turn[0]), bool(turn[1]), int(turn[2]), str(turn[3])) if turn else None,
+        turn=from_stored(turn) if turn else None,
+        rerun=from_stored(life["rerun"]) if life.get("rerun") else None,
+        tasks=tuple(str(task) for task in life.get("tasks", ())),
         cli_state=str(life.get("cli_state", "")),
         messages=messages,
         permissions=permissions,

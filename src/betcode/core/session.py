@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from random import Random
 
-from betcode.core import messages, permissions, process
+from betcode.core import ending, messages, permissions, process, silence
 from betcode.core.draft import Decision, Draft
 from betcode.core.inputs import (
     Answer,
@@ -51,7 +51,9 @@ from betcode.model.facts import (
     PermissionRequest,
     RequestWithdrawn,
     RunState,
+    TaskList,
     ToolCall,
+    ToolResult,
     TurnResult,
     TurnStarted,
 )
@@ -102,7 +104,7 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
         case StartFailed():
             process.on_start_failed(draft, news)
         case Ended():
-            process.on_ended(draft, news)
+            ending.on_ended(draft, news)
         case Written():
             process.on_written(draft, news)
         case NotWritten():
@@ -121,6 +123,7 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
 
 def _on_fact(draft: Draft, fact: Fact) -> None:
     """What claude's output changes in the session's life; facts that only show something end here."""
+    silence.on_fact(draft, fact)
     match fact:
         case ControlAnswer():
             process.on_ready(draft, fact)
@@ -129,7 +132,11 @@ def _on_fact(draft: Draft, fact: Fact) -> None:
         case TurnStarted():
             messages.on_turn_started(draft, fact)
         case ToolCall():
-            messages.on_tool_call(draft)
+            messages.on_tool_call(draft, fact)
+        case ToolResult():
+            messages.on_tool_result(draft, fact)
+        case TaskList():
+            messages.on_tasks(draft, fact)
         case TurnResult():
             messages.on_result(draft, fact)
         case PermissionRequest():

@@ -32,7 +32,7 @@ from betcode.model.facts import (
 from betcode.model.ids import block_id
 
 PREVIEW_FACTS = (Delta, AnswerStarted, BlockStarted, BlockStopped, ApiRetry, ToolProgress)
-"""Facts that change only what is shown at the moment: they make no event and no step."""
+"""Facts that change only what is shown at the moment: they make no event, and no step but for `ApiRetry`."""
 
 QUIET_REMARKS = frozenset({"status", "keep_alive", "system/status", "progress", "attachment"})
 """Remarks that would only fill the screen."""
@@ -87,12 +87,24 @@ class Transcript:
         """All open blocks, whole, for a client that comes in the middle."""
         return [Preview(b.block, b.part, 0, b.text_from(0), b.scope) for b in self.open.values() if b.length]
 
+    def cut(self) -> tuple[Event, ...]:
+        """The process is gone: the text of the blocks it was writing, as far as it came. They are no longer open."""
+        blocks = [b for b in self.open.values() if b.length and b.part in ("text", "thinking")]
+        self.open.clear()
+        self.version += 1
+        return tuple(
+            Assistant(block=b.block, part=b.part, text=bounded(b.text_from(0)), scope=b.scope, interrupted=True)
+            for b in blocks
+        )
+
     def read(self, facts: list[Fact]) -> list[tuple[Fact, tuple[Event, ...]]]:
         """Fold one line. Returns the facts that matter beyond the moment, each with the events that show it."""
         kept: list[tuple[Fact, tuple[Event, ...]]] = []
         for fact in facts:
             if isinstance(fact, PREVIEW_FACTS):
                 self._preview(fact)
+                if isinstance(fact, ApiRetry):
+                    kept.append((fact, ()))
             elif isinstance(fact, BadLine) and fact.error_type == "schema" and len(facts) > 1:
                 continue  # read with defaults; the log has it, and the other facts show what could be read
             else:

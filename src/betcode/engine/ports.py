@@ -81,8 +81,11 @@ class Link(Protocol):
 class Launcher(Protocol):
     """Starts and finds keepers."""
 
-    async def start(self, row: SessionRow) -> Link:
-        """Start claude as `row.run`. Raises BetcodeError when it cannot be started."""
+    async def start(self, row: SessionRow, *, rerun: bool = False) -> Link:
+        """Start claude as `row.run`. Raises BetcodeError when it cannot be started.
+
+        `rerun`: claude goes on with its interrupted turn by itself, without a message.
+        """
         ...
 
     async def adopt(self, row: SessionRow) -> Link:

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from betcode.core.backoff import delay_s
+from betcode.core.deadlines import deadline_s
 from betcode.core.effects import Effect, EndProcess, Refuse, Reply, StartProcess, Write
 from betcode.core.inputs import Behind, Ended, Input, NotWritten, Saw, Started, StartFailed, Tell, Tick, Written
 from betcode.core.life import (
     Process,
     Session,
-    deadline_s,
     from_rows,
     needs_slot,
     state_of,
@@ -253,7 +253,7 @@ class SessionRunner:
 
     async def _next(self) -> Any:
         now = self.world.clock.now()
-        due = deadline_s(self.session, now.steady_s - now.unix_s)
+        due = deadline_s(self.session, now.steady_s - now.unix_s, self.world.policy)
         if due is None:
             return await self._inbox.get()
         try:
@@ -280,6 +280,7 @@ class SessionRunner:
                 self._on_gone(news)
 
     def _read(self, output: Output) -> None:
+        self.session = replace(self.session, heard_s=self.world.clock.now().steady_s)
         missing = self._ingest.gap_before(output.offset)
         if missing is not None:
             cause = "the journal continues later than it should"
@@ -298,7 +299,7 @@ class SessionRunner:
     def _on_gone(self, news: Gone) -> None:
         for fact, shown in self._ingest.rest():
             self._step(Saw(fact, shown))
-        self.feed.transcript.open.clear()
+        shown = self.feed.transcript.cut()
         self.link = None
         if news.never_started:
             self.log.info("the daemon before this one ended before it had started claude", run=self.session.run)
@@ -306,8 +307,19 @@ class SessionRunner:
             self.world.meter.crashed("none" if news.code is None else str(news.code))
         self.log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
         run = self.session.run
-        ended = Ended(run, news.code, news.signal, news.reason, news.stderr_tail, news.written, news.never_started)
-        self._step(ended)
+        self._step(
+            Ended(
+                run,
+                news.code,
+                news.signal,
+                news.reason,
+                news.stderr_tail,
+                news.written,
+                news.never_started,
+                news.known,
+                shown,
+            )
+        )
 
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""
@@ -351,16 +363,17 @@ class SessionRunner:
                 if link is not None and effect.run == self.session.run:
                     link.end(effect.grace_s)
             case StartProcess():
-                self._tasks.start(f"start {self.id}", self._start(effect.run))
+                self._tasks.start(f"start {self.id}", self._start(effect))
 
     # --- the process --------------------------------------------------------------------------------------------
 
-    async def _start(self, run: int) -> None:
+    async def _start(self, effect: StartProcess) -> None:
+        run = effect.run
         await self.world.starts.acquire()
         self._holds_start = True
         begun = self.world.clock.now().steady_s
         try:
-            link = await self.world.launcher.start(to_row(self.session))
+            link = await self.world.launcher.start(to_row(self.session), rerun=effect.rerun)
         except BetcodeError as error:
             self.world.meter.spawned(error.code, self.world.clock.now().steady_s - begun)
             self.log.error("claude could not be started", error_type=error.code, detail=str(error))

@@ -22,8 +22,14 @@ WARNED_KINDS_MAX: Final = 200
 """Unknown kinds remembered per session so that each is warned of once (ND-4)."""
 OPEN_BLOCKS_MAX: Final = 64
 """Scopes with an unfinished block: the main conversation and running subagents."""
-OPEN_TOOLS_MAX: Final = 1_000
-"""Tool calls of one turn without a result that are remembered by name."""
+OPEN_CALLS_MAX: Final = 100
+"""Tool calls of one turn without a result that are remembered; a turn with more of them is never repeated by itself."""
+DONE_CALLS_KEPT: Final = 32
+"""Newest calls with a result that Claude's transcript must hold before claude may re-run the turn from it."""
+CALL_BRIEF_CHARS: Final = 300
+"""Beginning of a call's input, for whoever must find out what became of it."""
+TASKS_KEPT: Final = 100
+"""Background tasks of one session that are remembered by name."""
 
 # --- ingest -------------------------------------------------------------------------------------------------------
 INGEST_BATCHES_AHEAD: Final = 8
@@ -107,6 +113,14 @@ CRASHES_MAX: Final = 5
 """Crashes within `CRASH_WINDOW_S` that stop the restarts (PS-3)."""
 CRASH_WINDOW_S: Final = 60.0
 """See `CRASHES_MAX`."""
+STALL_S: Final = 120.0
+"""Silence of the API inside a turn (PS-4): the CLI itself never gives up on a silent stream."""
+HANG_S: Final = 300.0
+"""Any other silence of a turn with no tool running (PS-4)."""
+SILENCES_MAX: Final = 5
+"""Interrupts of the same message because of silence, in a row: then it fails with the reason."""
+RERUN_WAIT_S: Final = 20.0
+"""From a claude that is ready to the first sign of the turn that it should go on with by itself."""
 VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
 KEEPER_START_WAIT_S: Final = 30.0

@@ -140,7 +140,7 @@ class PaperLauncher:
             self.claudes[session] = PaperClaude(directory / "paper")
         return self.claudes[session]
 
-    async def start(self, row: SessionRow) -> Link:
+    async def start(self, row: SessionRow, *, rerun: bool = False) -> Link:
         """The claude of this session, with nothing printed."""
         self._claude(row.id).begin()
         return PaperLink(self._claude(row.id), row.run, 0)

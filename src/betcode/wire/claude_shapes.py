@@ -310,6 +310,7 @@ class LiveTask(Shape, frozen=True):
     """One of `system/background_tasks_changed.tasks`."""
 
     task_id: str
+    description: Text = None
 
 
 class TaskListLine(Shape, frozen=True):

@@ -31,7 +31,7 @@ class ModelLauncher:
     def _files(self, row: SessionRow) -> ModelFiles:
         return ModelFiles(self._machine, row.id, lambda: self._incarnation.alive)
 
-    async def start(self, row: SessionRow) -> Link:
+    async def start(self, row: SessionRow, *, rerun: bool = False) -> Link:
         """Start claude as `row.run`."""
         stage = self._machine.stage
         self._pace.started(row)
