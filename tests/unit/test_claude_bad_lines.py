@@ -209,7 +209,7 @@ def test_numbers_given_as_strings_are_accepted_and_unknown_fields_ignored() -> N
         (
             {"type": "system", "subtype": "background_tasks_changed", "tasks": [{"task_id": "a"}, 7, {"task_id": 1}]},
             "tasks[1]: expected `object`, got `int`; tasks[2].task_id: Expected `str`, got `int`",
-            [TaskList(("a", "", ""))],
+            [TaskList(("a", "", ""), ("", "", ""))],
         ),
         (
             {

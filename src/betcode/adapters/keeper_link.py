@@ -35,6 +35,8 @@ def encode(line_id: str, command: Command) -> bytes:
             return claude_stdin.initialize(line_id)
         case effects.StopTurn():
             return claude_stdin.interrupt(line_id)
+        case effects.Withdraw():
+            return claude_stdin.cancel_message(line_id, command.message_uuid)
         case effects.Allow():
             updates = tuple(
                 {"type": "addRules", "rules": [rule], "behavior": "allow", "destination": "session"}

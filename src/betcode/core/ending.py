@@ -13,7 +13,7 @@ from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.inputs import Ended
 from betcode.core.life import BUSY, IN_CLAUDE, Process, state_of
-from betcode.core.recovery import Moment, Way
+from betcode.core.recovery import Moment, Stored, Way
 from betcode.core.turn import Turn
 from betcode.model import limits
 from betcode.model.conversation import Conversation
@@ -88,7 +88,13 @@ def _way(draft: Draft, message: Message, news: Ended) -> tuple[Moment, Way]:
     moment = recovery.moment_of(message, turn, news.written, news.known)
     stored = recovery.stored_of(moment, message, turn, news.known)
     asks = draft.policy.unknown_outcome == "ask"
-    return moment, recovery.way_of(moment, stored, again=message.attempt > 0, asks=asks)
+    again = message.attempt > 0 or (turn is not None and turn.rerun)
+    way = recovery.way_of(moment, stored, again=again, asks=asks)
+    alone = [m for m in draft.session.messages if m.state in IN_CLAUDE] == [message]
+    if way is Way.RESEND and stored is Stored.YES and (draft.session.tasks or not alone):
+        # claude runs a message again that it had taken into another's turn; and it must hear what became of its tasks.
+        way = Way.TELL
+    return moment, way
 
 
 def _go(draft: Draft, message: Message, moment: Moment, way: Way, news: Ended) -> None:
@@ -104,7 +110,7 @@ def _go(draft: Draft, message: Message, moment: Moment, way: Way, news: Ended) -
             tell(draft, message, moment, news.known, f"The claude process ended unexpectedly ({describe(news)})")
         case Way.RERUN:
             assert turn is not None
-            draft.set(rerun=Turn(turn.message_id, tools=turn.tools, done=turn.done))
+            draft.set(rerun=Turn(turn.message_id, tools=turn.tools, done=turn.done, rerun=True))
             reason = "claude ended in the middle of it; the next one goes on from the last tool result"
             draft.move_message(message, MessageState.QUEUED, reason, run=0)
             draft.notice("info", "agent.recovered", f"{reason}; no tool is called again for it")

@@ -13,6 +13,7 @@ from betcode.model.conversation import NOTHING_STORED, Conversation
 from betcode.model.events import Event
 from betcode.model.facts import Fact
 from betcode.model.ids import MessageId, PermissionId
+from betcode.model.news import Gone
 from betcode.model.rows import Mark, Message
 
 
@@ -136,6 +137,21 @@ class Ended:
     """What Claude's transcript says after the end."""
     shown: tuple[Event, ...] = ()
     """The unfinished text of blocks that were being written."""
+
+    @classmethod
+    def of(cls, run: int, gone: Gone, shown: tuple[Event, ...]) -> Ended:
+        """What a link's last news means."""
+        return cls(
+            run,
+            gone.code,
+            gone.signal,
+            gone.reason,
+            gone.stderr_tail,
+            gone.written,
+            gone.never_started,
+            gone.known,
+            shown,
+        )
 
 
 @dataclass(frozen=True, slots=True)

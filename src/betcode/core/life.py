@@ -17,6 +17,8 @@ from betcode.model.states import MessageState, PermissionState, SessionState
 
 IN_CLAUDE = (MessageState.DELIVERING, MessageState.DELIVERED, MessageState.STARTED)
 """States of a message that was handed to a process and has no outcome yet."""
+GIVEN = (MessageState.DELIVERING, MessageState.DELIVERED)
+"""Those of them in which claude may have it and has not begun it."""
 BUSY = ("running", "requires_action")
 """What claude calls itself (`Session.cli_state`) while it works, with or without a message of ours."""
 
@@ -99,8 +101,10 @@ class Session:
 
     @property
     def waiting(self) -> tuple[Message, ...]:
-        """Messages not yet handed to claude, in order."""
-        return tuple(m for m in self.messages if m.state not in IN_CLAUDE)
+        """Messages not yet handed to claude, in order: those whose turn was cut off before those that had none."""
+        again = self.rerun.message_id if self.rerun is not None else ""
+        waiting = [m for m in self.messages if m.state not in IN_CLAUDE]
+        return tuple(sorted(waiting, key=lambda m: (m.id != again, m.attempt == 0)))
 
 
 def state_of(session: Session) -> SessionState:

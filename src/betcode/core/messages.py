@@ -9,18 +9,28 @@ from msgspec.structs import replace as change
 from betcode.core import recovery, silence
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
-from betcode.core.effects import Say, StartProcess, StopTurn, Write
-from betcode.core.inputs import Clear, Interrupt, Release, Submit
+from betcode.core.effects import Say, StartProcess, Write
+from betcode.core.inputs import Submit
 from betcode.core.life import IN_CLAUDE, Process
 from betcode.core.recovery import Moment
 from betcode.core.turn import Turn, with_call, with_result
 from betcode.model import limits
 from betcode.model.conversation import Conversation
 from betcode.model.events import TurnBegun, TurnEnded, UserMessage
-from betcode.model.facts import Lifecycle, RunState, TaskList, ToolCall, ToolResult, TurnResult, TurnStarted
+from betcode.model.facts import (
+    Lifecycle,
+    RunState,
+    TaskList,
+    ToolCall,
+    ToolResult,
+    TurnResult,
+    TurnStarted,
+)
 from betcode.model.ids import MessageId
 from betcode.model.rows import Message
 from betcode.model.states import MessageState
+
+HELD = "held after an interrupt; resume or clear the queue"
 
 
 def submit(draft: Draft, request: Submit) -> None:
@@ -79,7 +89,7 @@ def pump(draft: Draft) -> None:
     if session.current is not None:
         return _explain(draft, "an earlier message is being worked on")
     if session.held:
-        return _explain(draft, "held after an interrupt; resume or clear the queue")
+        return _explain(draft, HELD)
     if session.crashed:
         return _explain(draft, "claude ended too often; retry the session")
     if session.restart_s is not None:
@@ -148,9 +158,6 @@ def written_again(draft: Draft) -> None:
     for message in draft.session.messages:
         if message.state is MessageState.DELIVERING and message.run == draft.session.run:
             draft.do(Write(message.run, message.uuid, _say(message)))
-    turn = draft.session.turn
-    if turn is not None and turn.interrupt:
-        draft.do(Write(draft.session.run, turn.interrupt, StopTurn()))
 
 
 def delivered(draft: Draft, line_id: str) -> None:
@@ -302,7 +309,7 @@ def on_result(draft: Draft, fact: TurnResult) -> None:
 def _after_silence(draft: Draft, message: Message) -> None:
     """The turn was interrupted because nothing came any more: go on with it after a while, but not for ever."""
     tries = draft.session.fruitless + 1
-    if tries > limits.SILENCES_MAX:
+    if tries >= limits.SILENCES_MAX:
         draft.move_message(message, MessageState.FAILED, f"nothing came for too long, {tries} times in a row")
         draft.set(fruitless=0)
         return
@@ -342,47 +349,3 @@ def judge(fact: TurnResult) -> tuple[str, MessageState, str]:
         detail = fact.text or "; ".join(fact.errors) or fact.terminal_reason or fact.subtype
         return "failed", MessageState.FAILED, f"{status}{detail}"[: limits.BAD_LINE_PREVIEW_CHARS]
     return "completed", MessageState.COMPLETED, ""
-
-
-def interrupt(draft: Draft, request: Interrupt) -> None:
-    """Stop the running turn and hold what waits."""
-    session = draft.session
-    turn = session.turn
-    if turn is None or session.process is not Process.READY:
-        draft.refuse(
-            request.ticket,
-            "session.nothing_to_interrupt",
-            "no turn is running",
-            "Messages that wait can be cancelled by clearing the queue.",
-        )
-        return
-    if not turn.interrupt:
-        line_id = f"interrupt:{session.seq}"
-        draft.set(
-            turn=replace(turn, interrupt=line_id),
-            interrupted_s=draft.now.steady_s,
-            held=bool(session.waiting),
-        )
-        draft.tell(f"interrupted by {request.by}")
-        draft.do(Write(session.run, line_id, StopTurn()))
-        pump(draft)
-    draft.reply(request.ticket, held=len(draft.session.waiting))
-
-
-def release(draft: Draft, request: Release) -> None:
-    """Let held messages go on."""
-    if draft.session.held:
-        draft.set(held=False)
-        draft.tell(f"the queue was released by {request.by}")
-    pump(draft)
-    draft.reply(request.ticket, waiting=len(draft.session.waiting))
-
-
-def clear(draft: Draft, request: Clear) -> None:
-    """Cancel messages that wait."""
-    chosen = [m for m in draft.session.waiting if request.message_id in ("", m.id)]
-    for message in chosen:
-        draft.move_message(message, MessageState.CANCELLED, f"cancelled by {request.by}")
-    if chosen and not draft.session.waiting:
-        draft.set(held=False)
-    draft.reply(request.ticket, cancelled=[m.id for m in chosen])

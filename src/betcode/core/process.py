@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from betcode.core import ending, messages, permissions, silence
+from betcode.core import ending, messages, permissions, queue, silence
 from betcode.core.draft import Draft
 from betcode.core.effects import EndProcess, Initialize, Write
 from betcode.core.inputs import Behind, Close, Halt, NotWritten, Retry, Started, StartFailed, Written
@@ -29,6 +29,7 @@ def on_started(draft: Draft, news: Started) -> None:
         if session.process is Process.READY and session.rerun is not None:
             draft.set(rerun_by_s=draft.now.steady_s + limits.RERUN_WAIT_S)
         messages.written_again(draft)
+        queue.written_again(draft)
         permissions.written_again(draft)
     if session.closing or session.process is Process.STOPPING:
         _end(draft)

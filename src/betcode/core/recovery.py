@@ -76,7 +76,7 @@ EFFECT = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `again`: the way after another death at this moment of the same message."""
+    """One line of the table. `again`: the way if claude had been told, or left, to go on with the message before."""
 
     moment: Moment
     stored: tuple[Stored, ...]
@@ -92,7 +92,7 @@ TABLE = (
     Row(Moment.QUESTION, ANY, Way.TELL, Way.TELL, "the tool did not run; if it is still wanted, a new question comes"),
     Row(Moment.TOOL_RUNNING, ANY, Way.TELL, Way.ASK, "nobody knows whether it had its effect: it is never repeated"),
     Row(
-        Moment.TOOLS_DONE, (Stored.YES,), Way.RERUN, Way.RERUN, "every result is in the transcript: no call is repeated"
+        Moment.TOOLS_DONE, (Stored.YES,), Way.RERUN, Way.TELL, "every result is in the transcript: no call is repeated"
     ),
     Row(
         Moment.TOOLS_DONE,
@@ -133,7 +133,7 @@ def moment_of(message: Message, turn: Turn | None, written: frozenset[str], know
 def stored_of(moment: Moment, message: Message, turn: Turn | None, known: Conversation) -> Stored:
     """Whether the transcript holds what decides at this moment."""
     if moment is Moment.TOOLS_DONE and turn is not None:
-        there = known.results.issuperset(turn.done) and message.uuid in known.messages
+        there = not turn.unstored(known.results) and message.uuid in known.messages
     else:
         there = message.uuid in known.messages
     if there:
@@ -147,7 +147,7 @@ def way_of(moment: Moment, stored: Stored, *, again: bool, asks: bool) -> Way:
     Args:
         moment: where the turn was.
         stored: what the transcript says.
-        again: claude had been told to go on with this message before.
+        again: claude had been told, or left, to go on with this message before.
         asks: the user wants to be asked whenever an outcome is unknown (`supervision.unknown_outcome`).
     """
     [row] = [r for r in TABLE if r.moment is moment and stored in r.stored]
@@ -169,8 +169,8 @@ def told(message: Message, moment: Moment, turn: Turn | None, known: Conversatio
     calls = turn.calls if turn is not None else ()
     for call in calls:
         parts.append(f"Your call of {call.tool} {call.brief} {_outcome(call.may_have_run)}")
-    if moment is Moment.TOOLS_DONE and turn is not None and not known.results.issuperset(turn.done):
-        parts.append("Your newest tool calls had ended, but their results may be missing above: look at their effects.")
+    for call in turn.unstored(known.results) if turn is not None and moment is not Moment.ANSWERING else ():
+        parts.append(f"Your call of {call.tool} {call.brief} had ended, but its result may be missing above.")
     parts.append("Go on from where you stopped. Do not repeat a call whose outcome is unknown before you have checked.")
     if message.uuid not in known.messages:
         parts.append(f"The user's message was:\n\n{(message.told if message.attempt else '') or message.text}")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from random import Random
 
-from betcode.core import ending, messages, permissions, process, silence
+from betcode.core import ending, messages, permissions, process, queue, silence
 from betcode.core.draft import Decision, Draft
 from betcode.core.inputs import (
     Answer,
@@ -84,11 +84,11 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
         case Answer():
             permissions.answer(draft, news)
         case Interrupt():
-            messages.interrupt(draft, news)
+            queue.interrupt(draft, news)
         case Release():
-            messages.release(draft, news)
+            queue.release(draft, news)
         case Clear():
-            messages.clear(draft, news)
+            queue.clear(draft, news)
         case Retry():
             process.retry(draft, news)
         case Close():
@@ -127,6 +127,7 @@ def _on_fact(draft: Draft, fact: Fact) -> None:
     match fact:
         case ControlAnswer():
             process.on_ready(draft, fact)
+            queue.on_withdrawn(draft, fact)
         case Lifecycle():
             messages.on_lifecycle(draft, fact)
         case TurnStarted():

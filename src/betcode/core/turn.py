@@ -58,10 +58,16 @@ class Turn:
     """Line id of the interrupt that was sent, if any; its beginning says for whom (`core.silence`)."""
     calls: tuple[Call, ...] = ()
     """Calls without a result, oldest first."""
-    done: tuple[str, ...] = ()
-    """tool_use_ids of the newest `limits.DONE_CALLS_KEPT` calls that have a result."""
+    done: tuple[Call, ...] = ()
+    """The newest `limits.DONE_CALLS_KEPT` calls that have a result."""
     doubt: bool = False
     """Something of it could not be read: there may be calls that nobody knows of."""
+    rerun: bool = False
+    """claude goes on with it by itself, which it does only once."""
+
+    def unstored(self, results: frozenset[str]) -> tuple[Call, ...]:
+        """Calls that have a result of which claude may know nothing, since its transcript has only `results`."""
+        return tuple(call for call in self.done if call.id not in results)
 
 
 def with_call(turn: Turn, fact: ToolCall) -> Turn:
@@ -73,10 +79,10 @@ def with_call(turn: Turn, fact: ToolCall) -> Turn:
 
 
 def with_result(turn: Turn, tool_use_id: str) -> Turn:
-    """A call has its result."""
+    """A call has its result. One that nobody saw being made is a doubt, unless it has a result already."""
+    ended = tuple(call for call in turn.calls if call.id == tool_use_id)
     calls = tuple(call for call in turn.calls if call.id != tool_use_id)
-    done = (*(known for known in turn.done if known != tool_use_id), tool_use_id)[-limits.DONE_CALLS_KEPT :]
-    return replace(turn, calls=calls, done=done)
+    return replace(turn, calls=calls, done=(*turn.done, *ended)[-limits.DONE_CALLS_KEPT :])
 
 
 def with_fate(turn: Turn, tool_use_id: str, fate: Fate) -> Turn:
@@ -92,7 +98,8 @@ def _brief(given: dict[str, Any]) -> str:
 def to_stored(turn: Turn) -> list[Any]:
     """As the session's row keeps it."""
     calls = [[call.id, call.tool, call.brief, call.fate.value] for call in turn.calls]
-    return [turn.message_id, turn.begun, turn.tools, turn.interrupt, calls, list(turn.done), turn.doubt]
+    done = [[call.id, call.tool, call.brief, call.fate.value] for call in turn.done]
+    return [turn.message_id, turn.begun, turn.tools, turn.interrupt, calls, done, turn.doubt, turn.rerun]
 
 
 def from_stored(stored: Sequence[Any]) -> Turn:
@@ -100,13 +107,14 @@ def from_stored(stored: Sequence[Any]) -> Turn:
     message_id, begun, tools, interrupt, *rest = stored
     if not rest:
         return Turn(str(message_id), bool(begun), int(tools), str(interrupt), doubt=bool(tools))
-    calls, done, doubt = rest
+    calls, done, doubt, rerun = rest
     return Turn(
         str(message_id),
         bool(begun),
         int(tools),
         str(interrupt),
         tuple(Call(str(c[0]), str(c[1]), str(c[2]), Fate(c[3])) for c in calls),
-        tuple(str(known) for known in done),
+        tuple(Call(str(c[0]), str(c[1]), str(c[2]), Fate(c[3])) for c in done),
         bool(doubt),
+        bool(rerun),
     )

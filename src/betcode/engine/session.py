@@ -307,19 +307,7 @@ class SessionRunner:
             self.world.meter.crashed("none" if news.code is None else str(news.code))
         self.log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
         run = self.session.run
-        self._step(
-            Ended(
-                run,
-                news.code,
-                news.signal,
-                news.reason,
-                news.stderr_tail,
-                news.written,
-                news.never_started,
-                news.known,
-                shown,
-            )
-        )
+        self._step(Ended.of(run, news, shown))
 
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""

@@ -24,9 +24,9 @@ OPEN_BLOCKS_MAX: Final = 64
 """Scopes with an unfinished block: the main conversation and running subagents."""
 OPEN_CALLS_MAX: Final = 100
 """Tool calls of one turn without a result that are remembered; a turn with more of them is never repeated by itself."""
-DONE_CALLS_KEPT: Final = 32
+DONE_CALLS_KEPT: Final = 16
 """Newest calls with a result that Claude's transcript must hold before claude may re-run the turn from it."""
-CALL_BRIEF_CHARS: Final = 300
+CALL_BRIEF_CHARS: Final = 200
 """Beginning of a call's input, for whoever must find out what became of it."""
 TASKS_KEPT: Final = 100
 """Background tasks of one session that are remembered by name."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from betcode.core.effects import Allow, Command, Deny, Initialize, RefuseControl, Say, StopTurn
+from betcode.core.effects import Allow, Command, Deny, Initialize, RefuseControl, Say, StopTurn, Withdraw
 from betcode.model.conversation import Conversation as Stored
 from betcode.model.facts import (
     BadLine,
@@ -160,6 +160,12 @@ class ModelClaude:
                 self._interrupted()
             case (Allow() | Deny()) as answer:
                 self._answered(answer)
+            case Withdraw() as taken:
+                there = taken.message_uuid in self._queue
+                self._queue = [uuid for uuid in self._queue if uuid != taken.message_uuid]
+                if there:
+                    self._print(Lifecycle(taken.message_uuid, "cancelled"))
+                self._print(ControlAnswer(f"withdraw:{taken.message_uuid}", ok=True, body={"cancelled": there}))
             case RefuseControl():
                 pass
 
