@@ -41,6 +41,7 @@ CODES: dict[str, Code] = {
     "agent.answer_unread": Code(Exit.AGENT_ERROR, "claude finished a message while nobody could read its answer."),
     "agent.crashed": Code(Exit.AGENT_ERROR, "The claude process ended unexpectedly, too often to go on by itself."),
     "agent.unknown_outcome": Code(Exit.AGENT_ERROR, "claude ended in a turn that had used tools."),
+    "agent.transcript_unreadable": Code(Exit.AGENT_ERROR, "What claude has stored of the conversation cannot be read."),
     "agent.rate_limited": Code(Exit.RATE_LIMITED, "The API refused the turn because of a rate or usage limit."),
     "claude.not_found": Code(Exit.CLAUDE_NOT_FOUND, "No claude executable was found."),
     "claude.not_executable": Code(Exit.CLAUDE_NOT_FOUND, "The configured claude exists but cannot be executed."),
