@@ -1,4 +1,4 @@
-"""Every cell of the decision table: the real claude killed at that moment, with a side effect that is counted on disk."""
+"""Every cell of the decision table: the real claude killed at that moment, a side effect that is counted on disk."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def with_session(test: Callable[[Installation, Client, str], Awaitable[None]], *
 def test_a_message_whose_answer_was_cut_is_sent_again_and_the_text_so_far_stays_marked(victim: str) -> None:
     async def test(made: Installation, client: Client, session: str) -> None:
         key = await send(client, session, scripted("long", {"words": 40, "delta_ms": 50}))
-        async with made.client(seed=1) as other, other.stream(session) as stream:
-            async for news in stream:
+        async with made.client(seed=1) as other:
+            async for news in other.stream(session):
                 if getattr(news, "text", ""):
                     break
         await kill(made, client, session, victim)

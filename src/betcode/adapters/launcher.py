@@ -15,10 +15,12 @@ import betcode.keeper
 from betcode.adapters.claude_binary import ClaudeBinary
 from betcode.adapters.environment import child_environment
 from betcode.adapters.keeper_link import KeeperLink, pid_of
+from betcode.adapters.log import JsonLog
 from betcode.adapters.session_files import SessionFiles
-from betcode.adapters.transcripts import has_transcript
+from betcode.adapters.transcripts import has_transcript, read_conversation
 from betcode.keeper.journal import JournalGap
 from betcode.model import limits
+from betcode.model.conversation import Conversation
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
 from betcode.model.rows import SessionRow
@@ -40,6 +42,7 @@ class KeeperLauncher:
         *,
         generation: int,
         environment: Mapping[str, str],
+        log: JsonLog,
         env_pass: Iterable[str] = (),
     ) -> None:
         """`sessions`: DATA/sessions. `environment`: the daemon's own, from which children get the allowed part."""
@@ -47,6 +50,7 @@ class KeeperLauncher:
         self._claude = claude
         self._generation = generation
         self._environment = environment
+        self._log = log
         self.env_pass = tuple(env_pass)
 
     def files(self, row: SessionRow) -> SessionFiles:
@@ -92,7 +96,7 @@ class KeeperLauncher:
             said = await self._run_keeper(spec)
         if not said.get("ok"):
             raise _spawn_failed(f"{said.get('message') or said.get('code') or 'the keeper did not start'}")
-        link = KeeperLink(files, row.run, generation=self._generation, offset=0)
+        link = self._link(row, 0)
         link.keeper_pid, link.claude_pid = pid_of(said.get("keeper_pid")), pid_of(said.get("claude_pid"))
         return link
 
@@ -127,7 +131,25 @@ class KeeperLauncher:
 
     async def adopt(self, row: SessionRow) -> KeeperLink:
         """Take over `row.run` from `row.offset`, alive or dead."""
-        return KeeperLink(self.files(row), row.run, generation=self._generation, offset=row.offset)
+        return self._link(row, row.offset)
+
+    def _link(self, row: SessionRow, offset: int) -> KeeperLink:
+        return KeeperLink(
+            self.files(row),
+            row.run,
+            generation=self._generation,
+            offset=offset,
+            conversation=lambda: self.conversation(row),
+        )
+
+    def conversation(self, row: SessionRow) -> Conversation:
+        """What claude has stored of the session's conversation; if that cannot be read, nothing is sure. Blocks."""
+        try:
+            env = child_environment(self._environment, row.options, self.env_pass)
+            return read_conversation(env, row.claude_session_id)
+        except BetcodeError as error:
+            self._log.error("what claude has stored cannot be read", error_type=error.code, detail=str(error))
+            return Conversation(found=True, whole=False)
 
     async def read_raw(self, session: SessionId, run: int, offset: int, count: int) -> tuple[int, bytes]:
         """Up to `count` journal bytes from `offset`, and where they really begin: later, when some are missing."""

@@ -91,8 +91,11 @@ def _way(draft: Draft, message: Message, news: Ended) -> tuple[Moment, Way]:
     again = message.attempt > 0 or (turn is not None and turn.rerun)
     way = recovery.way_of(moment, stored, again=again, asks=asks)
     alone = [m for m in draft.session.messages if m.state in IN_CLAUDE] == [message]
-    if way is Way.RESEND and stored is Stored.YES and (draft.session.tasks or not alone):
-        # claude runs a message again that it had taken into another's turn; and it must hear what became of its tasks.
+    if way is Way.RESEND and stored is Stored.YES and (draft.session.tasks or not alone or news.known.rerun_spent):
+        # claude runs a message again that it had taken into another's turn, drops one that it was to go on with by
+        # itself, and must hear what became of its tasks.
+        way = Way.TELL
+    if way is Way.RERUN and news.known.rerun_spent:
         way = Way.TELL
     return moment, way
 

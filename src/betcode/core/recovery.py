@@ -119,7 +119,7 @@ def moment_of(message: Message, turn: Turn | None, written: frozenset[str], know
     seen = turn is not None and turn.message_id == message.id and (turn.begun or turn.tools > 0 or bool(turn.done))
     if message.uuid not in written and message.state.value == "delivering" and not seen:
         return Moment.UNWRITTEN
-    if known.finished == message.uuid:
+    if known.answered and message.uuid in known.messages:
         return Moment.FINISHED
     if turn is None or not (turn.tools or turn.doubt):
         return Moment.ANSWERING

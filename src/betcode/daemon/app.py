@@ -138,6 +138,7 @@ class _App:
                 claude,
                 generation=next_generation(self.paths.data / "generation", clock.now().unix_s),
                 environment=dict(os.environ),
+                log=self.log,
                 env_pass=self.config.agent.env_pass,
             )
             world = World(

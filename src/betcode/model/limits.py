@@ -139,6 +139,16 @@ STDERR_LINES_SHOWN: Final = 10
 """Last lines of stderr shown with a crash."""
 WRITES_PENDING_MAX: Final = 64
 """Lines handed to a keeper and not yet confirmed."""
+TRANSCRIPT_READ_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Newest part of claude's transcript that is read after a death: a turn with a 10 MB message takes 33 MB of it."""
+TRANSCRIPT_LINE_BYTES_MAX: Final = 24 * 1024 * 1024
+"""A longer line of it is not read: the longest message (PROMPT_BYTES_MAX) with each character escaped as two bytes."""
+STATE_FILE_BYTES_MAX: Final = 64 * 1024
+"""What is read of the file in which a claude process tells what it works on; it has 1 KB."""
+STATE_FILE_READS: Final = 3
+"""Attempts at such a file: it is rewritten in place and may be caught half written."""
+STATE_FILE_PAUSE_S: Final = 0.005
+"""Between two of these attempts."""
 
 # --- permissions --------------------------------------------------------------------------------------------------
 PERMISSION_TTL_S: Final = 7 * 86_400.0

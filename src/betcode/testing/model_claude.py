@@ -56,7 +56,8 @@ class Conversation:
             messages=self.of("user"),
             calls=self.of("call"),
             results=self.of("result"),
-            finished=last if last in self.of("end") else "",
+            prompts=(last,) if last else (),
+            answered=last in self.of("end"),
         )
 
     def of(self, kind: str) -> frozenset[str]:
@@ -74,7 +75,7 @@ class Conversation:
         """The newest message, if its turn has no end: what a re-run goes on with."""
         stored = self.stored()
         last = next((uuid for kind, uuid in reversed(self.entries) if kind == "user"), "")
-        return last if last != stored.finished else ""
+        return "" if stored.answered else last
 
 
 @dataclass(slots=True)

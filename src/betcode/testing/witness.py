@@ -1,4 +1,4 @@
-"""What a test sees of a session from outside: its events, its summary, the outcome of a message, the model's requests."""
+"""What a test sees of a session from outside: events, summary, the outcome of a message, the model's requests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def events(client: Client, session: str) -> list[dict[str, Any]]:
     return found
 
 
-async def come(client: Client, session: str, kind: str, *, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
+async def come(client: Client, session: str, kind: str, /, *, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
     """All events once there are `count` like this."""
     end = asyncio.get_running_loop().time() + WAIT_S
     while asyncio.get_running_loop().time() < end:

@@ -144,7 +144,7 @@ class ModelClaude:
     async def _go_on(self) -> None:
         """Begin the cut-off turn, if there is one, before anything that came on stdin is answered."""
         uuid = self.conversation.newest()
-        if not uuid or self.conversation.stored().finished == uuid:
+        if not uuid or self.conversation.stored().answered:
             return
         self.truth.turn_rerun(self.record, uuid, self.conversation.stored().results)
         self._seen.add(uuid)

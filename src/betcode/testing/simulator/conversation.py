@@ -42,7 +42,8 @@ class ModelConversation:
             messages=frozenset(uuid for entry in self.entries if entry.kind == "user" for uuid in entry.uuids),
             calls=self._names("call"),
             results=self._names("tool_result"),
-            finished=last if any(e.kind == "end" and last in e.uuids for e in self.entries) else "",
+            prompts=(last,) if last else (),
+            answered=any(e.kind == "end" and last in e.uuids for e in self.entries),
         )
 
     def newest(self) -> str:
