@@ -15,7 +15,7 @@ from betcode.client.client import Client
 from betcode.keeper.tree import start_ticks
 from betcode.model.frames import Answer, Permissions
 from betcode.testing.installation import Installation, installation, scripted, session_of, until, words
-from betcode.testing.witness import WAIT_S, asked, come, events, look, notices, outcome, send
+from betcode.testing.witness import WAIT_S, asked, come, look, notices, outcome, send
 
 LONG = 'python3 -c "import time; time.sleep(100)"'
 """A tool that is still running when its claude is killed; the CLI refuses a plain `sleep`."""
@@ -33,6 +33,11 @@ def count(made: Installation, name: str = "counter.txt") -> int:
     """How often the tool had its effect."""
     file: Path = made.project / name
     return len(file.read_text("ascii").split()) if file.exists() else 0
+
+
+def stored(made: Installation) -> bytes:
+    """The transcript of the only conversation."""
+    return b"".join(file.read_bytes() for file in (made.home / ".claude" / "projects").glob("*/*.jsonl"))
 
 
 async def kill(made: Installation, client: Client, session: str, victim: str = "claude_pid") -> None:
@@ -66,9 +71,14 @@ def test_a_message_whose_answer_was_cut_is_sent_again_and_the_text_so_far_stays_
         assert state == "completed"
         texts = [(e["text"], e["interrupted"]) for e in seen if e["kind"] == "assistant"]
         assert texts[-1] == (words(40), False)
-        assert all(cut and words(40).startswith(text) for text, cut in texts[:-1])
-        assert len(texts) == 2
-        assert asked(made)["long"] == 2
+        if asked(made)["long"] == 1:  # without its keeper claude may finish its answer before it ends
+            assert victim == "keeper_pid"
+            assert "agent.answer_unread" in notices(seen)
+            assert len(texts) == 1
+        else:
+            [(text, cut)] = texts[:-1]
+            assert cut
+            assert words(40).startswith(text)
 
     with_session(test)
 
@@ -77,7 +87,8 @@ def test_a_message_whose_answer_was_cut_is_sent_again_and_the_text_so_far_stays_
 def test_a_question_that_died_with_its_process_is_asked_anew_by_the_model_and_runs_once() -> None:
     async def test(made: Installation, client: Client, session: str) -> None:
         key = await send(client, session, scripted("ask", QUICK, QUICK, {"text": "done"}, keep=True))
-        seen = await come(client, session, "permission_asked")
+        await come(client, session, "permission_asked")
+        await until(lambda: b'"tool_use"' in stored(made), within_s=WAIT_S, what="the stored call")
         await kill(made, client, session)
         seen = await come(client, session, "permission_asked", count=2)
         assert [e["state"] for e in seen if e["kind"] == "permission_settled"] == ["CANCELLED"]
@@ -148,15 +159,14 @@ def test_the_user_is_asked_at_once_when_the_settings_say_so() -> None:
 
 
 @pytest.mark.req("PS-5", "INV-1")
-@pytest.mark.parametrize("stored", [True, False])
-def test_a_finished_tool_is_not_run_again_whether_its_result_was_stored_or_not(stored: bool) -> None:
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_finished_tool_is_not_run_again_whether_its_result_was_stored_or_not(flushed: bool) -> None:
     async def test(made: Installation, client: Client, session: str) -> None:
         answer = {"words": 100, "delta_ms": 50}
         key = await send(client, session, scripted("work", QUICK, answer, keep=True))
         seen = await come(client, session, "tool_result")
-        if stored:
-            [transcript] = (made.home / ".claude" / "projects").glob("*/*.jsonl")
-            await until(lambda: b'"tool_result"' in transcript.read_bytes(), within_s=WAIT_S, what="the stored result")
+        if flushed:
+            await until(lambda: b'"tool_result"' in stored(made), within_s=WAIT_S, what="the stored result")
         await kill(made, client, session)
         state, seen = await outcome(client, session, key)
         assert state == "completed"
@@ -178,7 +188,7 @@ def test_a_death_after_the_turns_end_repeats_nothing() -> None:
         state, seen = await outcome(client, session, key)
         assert state == "completed"
         assert count(made) == 1
-        assert notices(seen) == []
+        assert set(notices(seen)) <= {"agent.error"}  # it may not have called itself idle yet
         assert asked(made) == {"work": 2, "next": 1}
 
     with_session(test, allow=("Bash",))
@@ -227,8 +237,7 @@ def test_an_answer_that_claude_finished_unseen_is_not_given_a_second_time() -> N
         await come(client, session, "turn_started")
         [run] = made.runs()
         os.kill(run["keeper_pid"], signal.SIGSTOP)  # claude goes on; what it prints stays in the pipe
-        [transcript] = (made.home / ".claude" / "projects").glob("*/*.jsonl")
-        await until(lambda: b'"end_turn"' in transcript.read_bytes(), within_s=WAIT_S, what="the end of the answer")
+        await until(lambda: b'"end_turn"' in stored(made), within_s=WAIT_S, what="the end of the answer")
         made.kill_daemon()
         for victim in ("claude_pid", "keeper_pid"):
             os.kill(run[victim], signal.SIGKILL)
@@ -236,7 +245,7 @@ def test_an_answer_that_claude_finished_unseen_is_not_given_a_second_time() -> N
         assert state == "completed"
         assert "agent.answer_unread" in notices(seen)
         assert asked(made) == {"long": 1}
-        assert len(await events(client, session)) == len(seen)
+        assert [e["text"] for e in seen if e["kind"] == "assistant"] == [words(20)]
 
     with_session(test)
 

@@ -16,8 +16,10 @@ from betcode.adapters.claude_binary import ClaudeBinary
 from betcode.adapters.environment import child_environment
 from betcode.adapters.keeper_link import KeeperLink, pid_of
 from betcode.adapters.log import JsonLog
+from betcode.adapters.other_claudes import others
 from betcode.adapters.session_files import SessionFiles
-from betcode.adapters.transcripts import has_transcript, read_conversation
+from betcode.adapters.transcripts import has_transcript, read_conversation, transcript_size
+from betcode.core.inputs import Sighted
 from betcode.keeper.journal import JournalGap
 from betcode.model import limits
 from betcode.model.conversation import Conversation
@@ -51,6 +53,8 @@ class KeeperLauncher:
         self._generation = generation
         self._environment = environment
         self._log = log
+        self._sizes: dict[SessionId, int] = {}
+        """Length of each conversation when it was last looked at."""
         self.env_pass = tuple(env_pass)
 
     def files(self, row: SessionRow) -> SessionFiles:
@@ -128,6 +132,19 @@ class KeeperLauncher:
         except msgspec.DecodeError as error:
             raise _spawn_failed(f"the keeper failed: {err.decode('utf-8', 'replace')[-500:]}") from error
         return said
+
+    async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
+        """Who else works on the session's conversation; with `prompts` also what it holds, which reads the file."""
+        env = child_environment(self._environment, row.options, self.env_pass)
+        own = {own_pid} if own_pid is not None else set()
+        found = await asyncio.to_thread(others, env, row.claude_session_id, own)
+        if not prompts:
+            return Sighted(found)
+        size = await asyncio.to_thread(transcript_size, env, row.claude_session_id)
+        if own_pid is not None and self._sizes.get(row.id) == size:
+            return Sighted(found)  # as it was at the last look
+        self._sizes[row.id] = size
+        return Sighted(found, (await asyncio.to_thread(self.conversation, row)).prompts)
 
     async def adopt(self, row: SessionRow) -> KeeperLink:
         """Take over `row.run` from `row.offset`, alive or dead."""

@@ -30,6 +30,15 @@ def has_transcript(env: Mapping[str, str], claude_session_id: str) -> bool:
         raise _unreadable(error) from error
 
 
+def transcript_size(env: Mapping[str, str], claude_session_id: str) -> int:
+    """Length of the file in bytes; 0 if there is none or it cannot be looked at."""
+    try:
+        path = _find(env, claude_session_id)
+        return path.stat().st_size if path is not None else 0
+    except OSError:
+        return 0
+
+
 def read_conversation(env: Mapping[str, str], claude_session_id: str) -> Conversation:
     """What claude, run with `env`, has stored of this conversation. Blocks: some 0.3 s for the most that is read.
 

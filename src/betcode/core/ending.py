@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace as change
 
-from betcode.core import messages, permissions, recovery, silence
+from betcode.core import foreign, messages, permissions, recovery, silence
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
-from betcode.core.inputs import Ended
+from betcode.core.inputs import Ended, Sighted
 from betcode.core.life import BUSY, IN_CLAUDE, Process, state_of
 from betcode.core.recovery import Moment, Stored, Way
 from betcode.core.turn import Turn
@@ -30,8 +30,6 @@ def on_ended(draft: Draft, news: Ended) -> None:
     session = draft.session
     if news.run != session.run or session.process is Process.NONE:
         return
-    for event in news.shown:
-        draft.emit(event)
     crashed = session.process is not Process.READY or state_of(session) is SessionState.ACTIVE
     planned = session.closing or session.process is Process.STOPPING
     permissions.on_process_gone(draft, news.written)
@@ -40,6 +38,7 @@ def on_ended(draft: Draft, news: Ended) -> None:
     draft.set(api=False, quiet_until_s=0.0)
     if close_if_asked(draft):
         return
+    foreign.on_sight(draft, Sighted(prompts=news.known.prompts))
     if news.never_started and session.process is Process.UNREADY:
         draft.set(reason="the daemon ended before it had started claude")
         messages.pump(draft)
@@ -70,6 +69,10 @@ def _settle(draft: Draft, news: Ended, *, planned: bool) -> None:
     turn = session.turn
     given = [m for m in session.messages if m.state in IN_CLAUDE]
     ways = {message.id: _way(draft, message, news) for message in given}
+    late = news.late if any(way is Way.FINISH for _, way in ways.values()) else ()
+    whole = {getattr(event, "block", "") for event in late}
+    for event in (*(e for e in news.shown if getattr(e, "block", "") not in whole), *late):
+        draft.emit(event)
     joined = [m for m in given if turn is not None and m.id != turn.message_id and ways[m.id][1] is not Way.SEND]
     for message in given:
         moment, way = ways[message.id]
@@ -120,10 +123,10 @@ def _go(draft: Draft, message: Message, moment: Moment, way: Way, news: Ended) -
         case Way.FINISH:
             draft.move_message(message, MessageState.COMPLETED, "claude had finished it before its process ended")
             draft.notice(
-                "warning",
+                "info",
                 "agent.answer_unread",
-                "claude finished this message while nobody could read it; the end of its answer may not be shown here",
-                "Ask claude to repeat its last answer: it is in the conversation.",
+                "claude finished this message while nobody could read it; its last words are from claude's transcript",
+                "What came before them may be missing here; it is in the conversation.",
             )
         case Way.ASK:
             _ask(draft, message, moment)

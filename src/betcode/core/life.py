@@ -69,6 +69,12 @@ class Session:
     permissions: tuple[Permission, ...] = ()
     """Questions that are pending, or settled and not yet delivered."""
     held: bool = False
+    given: tuple[str, ...] = ()
+    """The newest uuids under which claude was given a message."""
+    strangers: tuple[str, ...] = ()
+    """Signs of somebody else's claude on the conversation, of which no person has said that it may go on."""
+    released: tuple[str, ...] = ()
+    """Those of which one has."""
     crashed: bool = False
     closing: bool = False
     closed: bool = False
@@ -130,7 +136,8 @@ def needs_slot(session: Session) -> bool:
 
 def waits_for_slot(session: Session) -> bool:
     """Whether nothing but a slot is missing for its next message."""
-    stuck = session.held or session.crashed or session.closing or session.closed or session.restart_s is not None
+    stuck = session.held or session.strangers or session.crashed or session.closing or session.closed
+    stuck = stuck or session.restart_s is not None
     return session.gated and not stuck and session.current is None and bool(session.waiting)
 
 
@@ -151,8 +158,8 @@ def to_row(session: Session) -> SessionRow:
         life["turn"] = to_stored(turn)
     if session.rerun is not None:
         life["rerun"] = to_stored(session.rerun)
-    if session.tasks:
-        life["tasks"] = list(session.tasks)
+    lists = {"tasks": session.tasks, "given": session.given, "strangers": session.strangers}
+    life.update({name: list(found) for name, found in (lists | {"released": session.released}).items() if found})
     return SessionRow(
         id=session.id,
         claude_session_id=session.claude_session_id,
@@ -192,6 +199,9 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         turn=from_stored(turn) if turn else None,
         rerun=from_stored(life["rerun"]) if life.get("rerun") else None,
         tasks=tuple(str(task) for task in life.get("tasks", ())),
+        given=tuple(str(uuid) for uuid in life.get("given", ())),
+        strangers=tuple(str(sign) for sign in life.get("strangers", ())),
+        released=tuple(str(sign) for sign in life.get("released", ())),
         cli_state=str(life.get("cli_state", "")),
         messages=messages,
         permissions=permissions,

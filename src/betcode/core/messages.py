@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from msgspec.structs import replace as change
 
-from betcode.core import recovery, silence
+from betcode.core import foreign, recovery, silence
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.effects import Say, StartProcess, Write
@@ -81,6 +81,7 @@ def pump(draft: Draft) -> None:
     session = draft.session
     if session.closing or session.closed:
         return None
+    foreign.retire(draft)
     _steer(draft)
     session = draft.session
     waiting = session.waiting
@@ -88,6 +89,8 @@ def pump(draft: Draft) -> None:
         return None
     if session.current is not None:
         return _explain(draft, "an earlier message is being worked on")
+    if session.strangers:
+        return _explain(draft, "another claude works on this conversation; release the queue to go on")
     if session.held:
         return _explain(draft, HELD)
     if session.crashed:
@@ -144,7 +147,8 @@ def _hand_over(draft: Draft, message: Message) -> None:
 def _write(draft: Draft, message: Message) -> None:
     """Store that claude may have the message from here on, then have it written."""
     run = draft.session.run
-    draft.set(heard_s=max(draft.session.heard_s, draft.now.steady_s))
+    given = (*(uuid for uuid in draft.session.given if uuid != message.uuid), message.uuid)[-limits.GIVEN_KEPT :]
+    draft.set(heard_s=max(draft.session.heard_s, draft.now.steady_s), given=given)
     draft.put_message(change(message, state=MessageState.DELIVERING, reason="", run=run))
     draft.do(Write(run, message.uuid, _say(message)))
 

@@ -65,6 +65,16 @@ def on_start_failed(draft: Draft, news: StartFailed) -> None:
         draft.move_message(message, MessageState.FAILED, f"{news.code}: {news.message}")
 
 
+def on_blocked(draft: Draft) -> None:
+    """Before a start it was found that somebody else's claude is there: nothing is started."""
+    session = draft.session
+    if session.strangers and session.process is Process.STARTING:
+        draft.set(process=Process.NONE, turn=None)
+        if not ending.close_if_asked(draft):
+            ending.not_started(draft)
+            messages.pump(draft)
+
+
 def on_written(draft: Draft, news: Written) -> None:
     """The keeper confirmed a line."""
     if news.run == draft.session.run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from betcode.core import silence
+from betcode.core import foreign, silence
 from betcode.core.draft import Draft
 from betcode.core.effects import StopTurn, Withdraw, Write
 from betcode.core.inputs import Clear, Interrupt, Release
@@ -81,7 +81,8 @@ def on_withdrawn(draft: Draft, fact: ControlAnswer) -> None:
 
 def release(draft: Draft, request: Release) -> None:
     """Let held messages go on."""
-    if draft.session.held:
+    if draft.session.held or draft.session.strangers:
+        foreign.release(draft)
         draft.set(held=False)
         draft.tell(f"the queue was released by {request.by}")
     pump(draft)

@@ -68,7 +68,7 @@ EFFECT = {
     Way.RESEND: "the next process gets the same message under the same uuid, which claude runs at most once",
     Way.RERUN: "the next process is started so that claude itself goes on from the last stored result",
     Way.TELL: "the next process is told what happened and which outcomes are unknown, and goes on",
-    Way.FINISH: "the message is completed, and the user is told that the end of the answer may not be shown",
+    Way.FINISH: "the message is completed; the end of its answer is shown from the transcript, and the user is told so",
     Way.ASK: "the message ends as `unknown`, the queue is held, and a person decides",
 }
 """Each way in words."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from random import Random
 
-from betcode.core import ending, messages, permissions, process, queue, silence
+from betcode.core import ending, foreign, messages, permissions, process, queue, silence
 from betcode.core.draft import Decision, Draft
 from betcode.core.inputs import (
     Answer,
@@ -32,6 +32,7 @@ from betcode.core.inputs import (
     Rename,
     Retry,
     Saw,
+    Sighted,
     Started,
     StartFailed,
     Submit,
@@ -114,6 +115,9 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
             process.on_time(draft)
         case Behind():
             process.on_behind(draft, news)
+        case Sighted():
+            foreign.on_sight(draft, news)
+            process.on_blocked(draft)
         case Tell():
             draft.emit(news.event)
             if isinstance(news.event, Gap):

@@ -6,9 +6,11 @@ made again from the journal, from the session's checkpoint on (`core.life`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from betcode.model import limits
+from betcode.model.conversation import AnswerBlock
 from betcode.model.events import Assistant, Error, Event, Note, Passing, Preview, ToolCalled, ToolEnded, UnknownLine
 from betcode.model.facts import (
     AnswerStarted,
@@ -96,6 +98,12 @@ class Transcript:
             Assistant(block=b.block, part=b.part, text=bounded(b.text_from(0)), scope=b.scope, interrupted=True)
             for b in blocks
         )
+
+    def late(self, answer: Sequence[AnswerBlock]) -> tuple[Event, ...]:
+        """The blocks of a stored answer that were not shown whole."""
+        message, done = self.answers.get("", ("", 0))
+        missing = [b for b in answer if not (b.message == message and b.index < done)]
+        return tuple(Assistant(block=block_id(b.message, b.index), part=b.part, text=bounded(b.text)) for b in missing)
 
     def read(self, facts: list[Fact]) -> list[tuple[Fact, tuple[Event, ...]]]:
         """Fold one line. Returns the facts that matter beyond the moment, each with the events that show it."""

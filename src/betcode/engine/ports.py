@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from betcode.core.effects import Command
+from betcode.core.inputs import Sighted
 from betcode.core.instant import Instant
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.news import News
@@ -86,6 +87,10 @@ class Launcher(Protocol):
 
         `rerun`: claude goes on with its interrupted turn by itself, without a message.
         """
+        ...
+
+    async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
+        """Who else works on the session's conversation; with `prompts` also what it holds, which reads the file."""
         ...
 
     async def adopt(self, row: SessionRow) -> Link:

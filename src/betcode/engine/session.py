@@ -17,6 +17,7 @@ from typing import Any
 from betcode.core.backoff import delay_s
 from betcode.core.deadlines import deadline_s
 from betcode.core.effects import Effect, EndProcess, Refuse, Reply, StartProcess, Write
+from betcode.core.foreign import strange
 from betcode.core.inputs import Behind, Ended, Input, NotWritten, Saw, Started, StartFailed, Tell, Tick, Written
 from betcode.core.life import (
     Process,
@@ -33,6 +34,7 @@ from betcode.core.transcript import Transcript
 from betcode.engine.committer import Committer
 from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
+from betcode.engine.lookout import look
 from betcode.engine.ports import Link
 from betcode.engine.tasks import Tasks
 from betcode.engine.world import World
@@ -44,11 +46,6 @@ from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.model.rows import Message, Permission, SessionRow
 from betcode.model.states import PermissionState
-
-LASTING = frozenset({"claude.not_found", "claude.not_executable", "claude.too_old", "claude.version_unknown"}) | {
-    "request.directory"
-}
-"""Codes of start failures that trying again cannot mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +296,7 @@ class SessionRunner:
     def _on_gone(self, news: Gone) -> None:
         for fact, shown in self._ingest.rest():
             self._step(Saw(fact, shown))
+        late = self.feed.transcript.late(news.known.answer)
         shown = self.feed.transcript.cut()
         self.link = None
         if news.never_started:
@@ -307,7 +305,7 @@ class SessionRunner:
             self.world.meter.crashed("none" if news.code is None else str(news.code))
         self.log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
         run = self.session.run
-        self._step(Ended.of(run, news, shown))
+        self._step(Ended.of(run, news, shown, late))
 
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""
@@ -361,12 +359,15 @@ class SessionRunner:
         self._holds_start = True
         begun = self.world.clock.now().steady_s
         try:
+            sight = await self.world.launcher.look(to_row(self.session), None, prompts=True)
+            if any(strange(self.session, sight)):
+                await self._inbox.put(sight)
+                return
             link = await self.world.launcher.start(to_row(self.session), rerun=effect.rerun)
         except BetcodeError as error:
             self.world.meter.spawned(error.code, self.world.clock.now().steady_s - begun)
             self.log.error("claude could not be started", error_type=error.code, detail=str(error))
-            lasting = error.code in LASTING
-            await self._inbox.put(StartFailed(run, error.code, str(error), error.hint, lasting))
+            await self._inbox.put(StartFailed.of(run, error))
             return
         took = self.world.clock.now().steady_s - begun
         self.world.meter.spawned("ok", took)
@@ -383,6 +384,11 @@ class SessionRunner:
         self.link = link
         self._tasks.start(f"link {self.id}", self._receive(run, link))
         self.world.changed(self.id)
+
+    async def look(self) -> None:
+        """See whether somebody else's claude works on the conversation; it is decided on before what comes later."""
+        pid = self.link.claude_pid if self.link is not None else None
+        await look(self.session, pid, self.world.launcher, self._inbox.put)
 
     async def _receive(self, run: int, link: Link) -> None:
         while True:

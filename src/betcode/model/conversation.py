@@ -7,6 +7,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerBlock:
+    """A stored text or thinking block (`part`): number `index` of the model's answer `message`."""
+
+    message: str
+    index: int
+    part: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Conversation:
     """A transcript at one moment. It lags behind what claude printed, by 0.3 s at most, until claude is dead.
 
@@ -25,6 +35,7 @@ class Conversation:
         answered: the newest message has its final answer: text of the model that no tool call follows.
         rerun_spent: the newest entry says that the interrupted turn was taken up again, and nothing followed. claude
             neither takes it up a second time nor lets the same message run again: only a new message moves it.
+        answer: text and thinking of the model's newest message.
     """
 
     found: bool = False
@@ -37,6 +48,7 @@ class Conversation:
     results: frozenset[str] = frozenset()
     answered: bool = False
     rerun_spent: bool = False
+    answer: tuple[AnswerBlock, ...] = ()
 
     @property
     def dangling(self) -> frozenset[str]:

@@ -139,6 +139,12 @@ STDERR_LINES_SHOWN: Final = 10
 """Last lines of stderr shown with a crash."""
 WRITES_PENDING_MAX: Final = 64
 """Lines handed to a keeper and not yet confirmed."""
+GIVEN_KEPT: Final = 32
+"""Newest uuids of messages that claude was given, so that a prompt of somebody else is known as one."""
+STRANGERS_KEPT: Final = 32
+"""Signs of somebody else's claude that are remembered for a session."""
+FOREIGN_LOOK_S: Final = 5.0
+"""Between looks whether somebody else's claude works on a session's conversation: some system calls each."""
 TRANSCRIPT_READ_BYTES_MAX: Final = 64 * 1024 * 1024
 """Newest part of claude's transcript that is read after a death: a turn with a 10 MB message takes 33 MB of it."""
 TRANSCRIPT_LINE_BYTES_MAX: Final = 24 * 1024 * 1024

@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import Struct, field, json
 
 from betcode.core.effects import Allow, Command, Deny, Initialize, Say
+from betcode.core.inputs import Sighted
 from betcode.engine.ports import Link
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, News, Output
@@ -144,6 +145,10 @@ class PaperLauncher:
         """The claude of this session, with nothing printed."""
         self._claude(row.id).begin()
         return PaperLink(self._claude(row.id), row.run, 0)
+
+    async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
+        """Nobody else is there."""
+        return Sighted()
 
     async def adopt(self, row: SessionRow) -> Link:
         """The claude of this session, from where the engine was."""

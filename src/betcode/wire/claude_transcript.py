@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from betcode.model.conversation import Conversation
+from betcode.model.conversation import AnswerBlock, Conversation
 from betcode.wire.lines import Line
 from betcode.wire.objects import Unreadable, read_object
 
@@ -26,7 +26,18 @@ SYNTHETIC: Final = "<synthetic>"
 class StoredConversation:
     """Takes the lines of a transcript in order, and says at the end what is stored."""
 
-    __slots__ = ("_answered", "_calls", "_damaged", "_messages", "_prompts", "_rerun_spent", "_results", "_unread")
+    __slots__ = (
+        "_answer",
+        "_answered",
+        "_calls",
+        "_damaged",
+        "_messages",
+        "_next_block",
+        "_prompts",
+        "_rerun_spent",
+        "_results",
+        "_unread",
+    )
 
     def __init__(self) -> None:
         self._messages: set[str] = set()
@@ -35,6 +46,8 @@ class StoredConversation:
         self._results: set[str] = set()
         self._answered = self._rerun_spent = False
         self._damaged = self._unread = 0
+        self._answer: list[AnswerBlock] = []
+        self._next_block = ("", 0)
 
     def take(self, line: Line, *, finished: bool = True) -> None:
         """Read one line. `finished`: it ended with a newline; damage in one that did not is no loss."""
@@ -74,6 +87,7 @@ class StoredConversation:
             results=frozenset(self._results),
             answered=self._answered,
             rerun_spent=self._rerun_spent,
+            answer=tuple(self._answer),
         )
 
     def _user(self, entry: Mapping[str, Any]) -> None:
@@ -102,11 +116,24 @@ class StoredConversation:
             return  # no progress: a turn that was taken up again and met an error is not taken up another time
         self._rerun_spent = False
         blocks = list(_blocks(message))
+        self._take_answer(_string(message, "id"), blocks)
         calls = [name for block in blocks if (name := _name(block, "id", kind="tool_use"))]
         self._calls.update(calls)
         says = any(_string(block, "text") for block in blocks if block.get("type") == "text")
         ended = message.get("stop_reason") not in (None, "tool_use")  # an interrupted answer has no reason
         self._answered = (says or self._answered) and ended and not calls
+
+    def _take_answer(self, message: str, blocks: list[Mapping[str, Any]]) -> None:
+        """Blocks of one message stand in entries of their own, in order."""
+        current, index = self._next_block
+        if message != current:
+            self._answer, index = [], 0
+        for block in blocks:
+            for part in ("text", "thinking"):
+                if block.get("type") == part and (text := _string(block, part)):
+                    self._answer.append(AnswerBlock(message, index, part, text))
+            index += 1
+        self._next_block = (message, index)
 
     def _attachment(self, entry: Mapping[str, Any]) -> None:
         attachment = _object(entry, "attachment")

@@ -6,6 +6,7 @@ import asyncio
 from random import Random
 
 from betcode.adapters.keeper_link import KeeperLink
+from betcode.core.inputs import Sighted
 from betcode.engine.ports import Link
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
@@ -83,6 +84,10 @@ class ModelLauncher:
         found = await done
         await asyncio.sleep(self._rng.uniform(0.0, 0.01))
         return found
+
+    async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
+        """Nobody else is there."""
+        return Sighted()
 
     async def adopt(self, row: SessionRow) -> Link:
         """Take over `row.run` from `row.offset`."""
