@@ -49,7 +49,7 @@ def read_conversation(env: Mapping[str, str], claude_session_id: str) -> Convers
 
 
 def _find(env: Mapping[str, str], claude_session_id: str) -> Path | None:
-    """The file, wherever the conversation was begun; of several the one written last, as claude itself prefers."""
+    """The file, wherever the conversation was begun; of several copies the one written last."""
     found: list[tuple[float, Path]] = []
     try:
         folders = list(os.scandir(claude_home(env) / "projects"))
