@@ -40,9 +40,10 @@ def transcript_size(env: Mapping[str, str], claude_session_id: str) -> int:
 
 
 def read_conversation(env: Mapping[str, str], claude_session_id: str) -> Conversation:
-    """What claude, run with `env`, has stored of this conversation. Blocks: some 0.3 s for the most that is read.
+    """What claude, run with `env`, has stored of this conversation. Blocks: 0.01 s for a megabyte, 1 s for the most.
 
-    A file that is missing, empty, or goes while it is read is none. Only its newest TRANSCRIPT_READ_BYTES_MAX are read.
+    A file that is missing, empty, or goes while it is read is none. Only the newest TRANSCRIPT_READ_BYTES_MAX are read,
+    and not on after TRANSCRIPT_LINES_MAX lines; `Conversation.whole` tells.
 
     Raises:
         BetcodeError: `agent.transcript_unreadable`: it is there and may not be read, or the disk fails.
@@ -57,7 +58,7 @@ def read_conversation(env: Mapping[str, str], claude_session_id: str) -> Convers
 
 
 def _find(env: Mapping[str, str], claude_session_id: str) -> Path | None:
-    """The file, wherever the conversation was begun; of several the one written last, as claude itself prefers."""
+    """The file, wherever the conversation was begun; of several copies the one written last."""
     found: list[tuple[float, Path]] = []
     try:
         folders = list(os.scandir(claude_home(env) / "projects"))
@@ -82,16 +83,21 @@ def _read(path: Path) -> Conversation:
         lines = LineSplitter(begin, limits.TRANSCRIPT_LINE_BYTES_MAX)
         partial = begin > 0  # the first line began before; it says nothing
         file.seek(begin)
-        left = size - begin
-        while left and (chunk := file.read(min(left, limits.JOURNAL_READ_BYTES))):
+        left, taken = size - begin, 0
+        while (
+            left and taken < limits.TRANSCRIPT_LINES_MAX and (chunk := file.read(min(left, limits.JOURNAL_READ_BYTES)))
+        ):
             left -= len(chunk)
+            while b"\n\n" in chunk:
+                chunk = chunk.replace(b"\n\n", b"\n")  # empty lines by the million cost no time
             for line in lines.feed(chunk):
+                taken += 1
                 if not partial:
                     stored.take(line)
                 partial = False
     if (tail := lines.take_tail()) is not None and not partial:
         stored.take(tail, finished=False)
-    return stored.conversation(size=size, whole=begin == 0)
+    return stored.conversation(size=size, whole=begin == 0 and not left)
 
 
 def _unreadable(error: OSError) -> BetcodeError:

@@ -149,6 +149,8 @@ TRANSCRIPT_READ_BYTES_MAX: Final = 64 * 1024 * 1024
 """Newest part of claude's transcript that is read after a death: a turn with a 10 MB message takes 33 MB of it."""
 TRANSCRIPT_LINE_BYTES_MAX: Final = 24 * 1024 * 1024
 """A longer line of it is not read: the longest message (PROMPT_BYTES_MAX) with each character escaped as two bytes."""
+TRANSCRIPT_LINES_MAX: Final = 1_000_000
+"""Lines read of it, some seconds of work: in a file with more of them in so few bytes most are not claude's."""
 STATE_FILE_BYTES_MAX: Final = 64 * 1024
 """What is read of the file in which a claude process tells what it works on; it has 1 KB."""
 STATE_FILE_READS: Final = 3
