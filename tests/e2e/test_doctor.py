@@ -182,7 +182,6 @@ def without_page(whole: bytes, number: int) -> bytes:
     return whole[: number * 4096] + rubbish + whole[(number + 1) * 4096 :]
 
 
-@pytest.mark.req("SQ-3")
 def test_a_damaged_database_is_an_error_and_the_session_is_still_told_of(betcode: Command, made: Installation) -> None:
     session = with_session(betcode)
     assert betcode("run", "--resume", session, scripted("more", {"words": 3000})).status == 0
@@ -207,7 +206,6 @@ def test_a_damaged_database_is_an_error_and_the_session_is_still_told_of(betcode
         assert picture(made) == before, name
 
 
-@pytest.mark.req("SQ-3")
 def test_an_empty_database_beside_a_full_log_is_an_error(betcode: Command, made: Installation) -> None:
     session = with_session(betcode)
     made.kill_daemon()
@@ -219,7 +217,6 @@ def test_an_empty_database_beside_a_full_log_is_an_error(betcode: Command, made:
     assert (told.status, told.json()["source"], told.json()["session"]["id"]) == (1, "files", session)
 
 
-@pytest.mark.req("SQ-3")
 def test_the_command_for_a_damaged_database_brings_back_what_was_acknowledged(
     betcode: Command, made: Installation
 ) -> None:
@@ -237,7 +234,6 @@ def test_the_command_for_a_damaged_database_brings_back_what_was_acknowledged(
     assert session in betcode("sessions", "list").out
 
 
-@pytest.mark.req("SQ-3")
 def test_a_database_that_lost_its_end_is_found_by_the_marks(betcode: Command, made: Installation) -> None:
     session = with_session(betcode)
     betcode("daemon", "stop", "--stop-sessions")
@@ -251,7 +247,6 @@ def test_a_database_that_lost_its_end_is_found_by_the_marks(betcode: Command, ma
     assert errors(look(betcode)) == set(), "the next start mends it, as it says"
 
 
-@pytest.mark.req("SQ-11")
 def test_a_damaged_intake_log_is_an_error_and_a_torn_end_is_none(betcode: Command, made: Installation) -> None:
     with_session(betcode)
     betcode("daemon", "stop", "--stop-sessions")
@@ -307,6 +302,20 @@ def test_a_socket_that_nobody_serves_and_one_that_is_none_are_told_apart(betcode
     made.paths.socket.unlink()
     made.paths.socket.write_text("a file")
     assert "daemon.socket" in errors(look(betcode))
+
+
+def test_the_socket_of_a_keeper_that_was_killed_is_named_with_the_command_that_removes_it(
+    betcode: Command, made: Installation
+) -> None:
+    session = with_session(betcode)
+    [run] = made.runs()
+    os.kill(run["keeper_pid"], signal.SIGKILL)
+    end = time.monotonic() + 60
+    while "sessions.sockets" not in (found := look(betcode)):
+        assert time.monotonic() < end, found
+    assert (made.paths.sessions / session / "keeper.sock").exists()
+    assert os.system(found["sessions.sockets"]["hint"]) == 0
+    assert look(betcode)["sessions.leftovers"]["severity"] == "ok"
 
 
 def test_a_daemon_of_another_version_is_a_warning(betcode: Command) -> None:

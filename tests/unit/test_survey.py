@@ -142,7 +142,6 @@ def test_a_file_that_is_no_database_is_named_so(tmp_path: Path) -> None:
         c.execute("SELECT * FROM sqlite_schema").fetchall()
 
 
-@pytest.mark.req("SQ-3")
 def test_random_bytes_in_any_page_are_noticed(database: Path) -> None:
     connection = open_writer(database)
     migrate(connection)

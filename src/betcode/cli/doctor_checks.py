@@ -56,7 +56,7 @@ def examine(invocation: Invocation) -> list[Finding]:
         paths = invocation.paths
     except BetcodeError as error:
         wrong = finding.error("directories.paths", str(error), f"unset {' '.join(_variables())}")
-        alone: dict[str, Check] = {"installation.program": _program, "claude.found": lambda: _claude(invocation, None)}
+        alone: dict[str, Check] = {"installation.python": _program, "claude.found": lambda: _claude(invocation, None)}
         return finding.in_order([wrong, *_all(alone, deadline)])
     scene, findings = _scene(invocation, paths, deadline)
     return finding.in_order([*findings, *_all(_checks(scene), deadline)])
@@ -102,7 +102,7 @@ def _checks(scene: Scene) -> dict[str, Check]:
     paths, env, uid = scene.paths, scene.invocation.env, os.geteuid()
     live = scene.daemon.runs
     return {
-        "installation.program": _program,
+        "installation.python": _program,
         "claude.found": lambda: _claude(scene.invocation, scene.config),
         "claude.login": lambda: [judged.judge_login(programs.look_at_login(env, scene.daemon.pid))],
         "directories.config": lambda: [places.judge_place(machine.look_at_place("config", paths.config), uid)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,22 @@ def find(paths: Paths, given: str) -> Known:
         return _from_daemon(paths, given)
     except BetcodeError as error:
         if error.code.startswith("session."):
-            raise
+            return _from_leftovers(paths, given, error)
         silence = str(error)
     try:
         return _from_database(paths, given)
     except (NotLookedError, apsw.Error, OSError, ValueError) as error:
         return _from_files(paths, given, f"no daemon answers ({silence}), and the database cannot be read ({error})")
+    except BetcodeError as error:
+        return _from_leftovers(paths, given, error)
+
+
+def _from_leftovers(paths: Paths, given: str, error: BetcodeError) -> Known:
+    """The files of a session that the database does not know. Raises `error` when there are none."""
+    if error.code == "session.not_found":
+        with suppress(BetcodeError):
+            return _from_files(paths, given, "the database does not know this session")
+    raise error
 
 
 def _from_daemon(paths: Paths, given: str) -> Known:
@@ -151,7 +162,12 @@ def _feed(paths: Paths, known: Known, epoch: int, deadline: float) -> str:
     while more:
         if time.monotonic() > deadline:
             return f"there was no time for the events after {epoch}.{after}"
-        page = ask(paths, "events", session=known.id, epoch=epoch, after=after, limit=limits.PAGE_EVENTS_MAX)
+        try:
+            page = ask(paths, "events", session=known.id, epoch=epoch, after=after, limit=limits.PAGE_EVENTS_MAX)
+        except BetcodeError as error:
+            if error.code == "daemon.unreachable":
+                raise
+            return f"the events after {epoch}.{after} cannot be read: {error}"
         for event in page["events"]:
             known.troubles.feed(event)
             after = event["seq"]

@@ -7,6 +7,7 @@ nobody changes; with one, SQLite gets the shared index read-only, or builds its 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +79,7 @@ def _open(path: Path, live: bool) -> apsw.Connection:
 
 
 def _connect(path: Path, option: str) -> apsw.Connection:
-    uri = f"file:{quote(str(path))}?mode=ro&{option}"
+    uri = f"file:{quote(os.fsencode(path))}?mode=ro&{option}"
     return apsw.Connection(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
 
 

@@ -10,7 +10,7 @@ from zlib import crc32
 import apsw
 import msgspec
 
-from betcode.adapters.sqlite import statements
+from betcode.adapters.sqlite import deletion, statements
 from betcode.core.diagnosis.trouble import KINDS
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
@@ -32,16 +32,23 @@ class Stored:
 def find_session(connection: apsw.Connection, given: str) -> SessionRow:
     """The session with this id, or whose id begins so, or that claude calls so.
 
-    Raises BetcodeError `session.not_found`, `session.ambiguous`; apsw.Error; ValueError for a damaged row.
+    Raises BetcodeError `session.*`; apsw.Error; ValueError for a damaged row.
     """
     rows = statements.sessions(connection)
     names = {row.id: row.id for row in rows} | {row.claude_session_id: row.id for row in rows}
-    chosen = choose(given, [row.id for row in rows], names)
+    try:
+        chosen = choose(given, [row.id for row in rows], names)
+    except BetcodeError as error:
+        stone = deletion.tombstone(connection, given)
+        if stone is None:
+            raise
+        what = f"session {stone.session} was deleted at {stone.deleted_at}"
+        raise BetcodeError("session.deleted", what, hint="See: betcode sessions list") from error
     return next(row for row in rows if row.id == chosen)
 
 
 def choose(given: str, ids: list[SessionId], names: dict[Any, SessionId]) -> SessionId:
-    """Which of `ids` is meant. Raises BetcodeError as `find_session` does."""
+    """Which of `ids` is meant. Raises BetcodeError `session.not_found`, `session.ambiguous`."""
     if given in names:
         return names[given]
     found = [one for one in ids if len(given) >= PREFIX_MIN and one.startswith(given)]
