@@ -87,7 +87,7 @@ def test_a_history_of_crashes_is_told_in_order_with_what_was_done(betcode: Comma
     assert (told["lock"]["held"], told["lock"]["claude_pid"]) == (True, told["runs"][3]["claude_pid"])
     for entry in history:
         assert list(entry) == ["time", "severity", "kind", "what", "hint", "epoch", "seq", "run"]
-    betcode("interrupt", session)
+    betcode("sessions", "close", session)
     running.communicate(timeout=WAIT_S)
 
 
@@ -108,7 +108,7 @@ def test_a_crashed_session_names_the_command_that_starts_it_again_and_it_does(be
     assert shown.out.splitlines()[-1].strip() == f"-> betcode sessions retry {session}"
     assert betcode(*told["now"]["command"].split()[1:]).status == 0
     wait(betcode, session, state="ACTIVE")
-    betcode("interrupt", session)
+    betcode("sessions", "close", session)
     running.communicate(timeout=WAIT_S)
 
 
