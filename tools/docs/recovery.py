@@ -23,17 +23,19 @@ itself, calls a tool again whose result is not in the transcript; so it is used 
 CLOSING = """\
 Beside the table:
 
-- **Whom it concerns.** The process's end may be a crash, a kill, a reboot, or an end that was asked for: the ways are the
-  same. A turn that a person had interrupted is cancelled, not continued.
+- **Whom it concerns.** The end may be a crash, a kill, a reboot, or asked for: the ways are the same. A turn that a
+  person had interrupted is cancelled, not continued.
 - **The text so far** of a block that was being written stays, marked as interrupted.
 - **A message that was steered** into the turn, or merged with it, is never sent again once the transcript has it, since
   `claude` would run it twice: `claude` is told instead.
-- **A background task or a subagent** that was alive ends with its process. You are told, and so is `claude`, in a message
-  whose sender is `betcode`.
+- **A background task or a subagent** that was alive ends with its process. You are told, and so is `claude`, in a
+  message whose sender is `betcode`.
 - **An API error** ends a turn: its message has failed already, and the end of the process after it changes nothing.
 - **`supervision.unknown_outcome = "ask"`** puts every tool whose outcome is unknown to you first.
-- **How soon**: after 0.5 s, doubling to 30 s with each crash in a row; after 5 of them the session is CRASHED and waits for
-  `betcode sessions retry`.
+- **How soon**: after 0.5 s, doubling to 30 s with each crash in a row; after 5 of them the session is CRASHED and
+  waits for `betcode sessions retry`.
+- **Somebody else's `claude`** on the same conversation is noticed by its state file, or by what it left in the
+  transcript. The session is held, and `betcode sessions release` lets it go on, with what was said there.
 
 `betcode doctor session ID` tells what happened in a session and what was done about it."""
 

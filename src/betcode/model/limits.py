@@ -227,3 +227,41 @@ TAP_BYTES_AHEAD: Final = 8 * 1024 * 1024
 """Raw output that waits in a client for a slow reader; what comes then is dropped there and asked for again."""
 RESULT_WAIT_S: Final = 10.0
 """How long `run` waits for claude's own result line after the daemon has said that the turn is over."""
+
+# --- doctor -------------------------------------------------------------------------------------------------------
+DOCTOR_CHECK_WAIT_S: Final = 20.0
+"""For all checks of `betcode doctor`, which run beside each other: something that hangs must not hang the doctor."""
+DOCTOR_ASK_WAIT_S: Final = 5.0
+"""For each answer of the daemon and of tools of the system to the doctor: a thousand times what a healthy one needs."""
+DOCTOR_VERSION_WAIT_S: Final = 15.0
+"""For `claude --version` in the doctor: below the wait for all checks, so that its end is told and not a hang."""
+DOCTOR_READ_S: Final = 10.0
+"""For reading one thing through, such as the database (0.9 s per GB) or the intake log; then what is left is named."""
+DOCTOR_FILES_MAX: Final = 50_000
+"""Files of the data directory whose owner, mode and time are looked at: some 10 us each."""
+DOCTOR_SESSIONS_MAX: Final = 2_000
+"""Folders of sessions, the newest first, in which the doctor looks for what was left behind."""
+DOCTOR_NAMES_SHOWN: Final = 3
+"""Files or sessions named in one finding; the rest are counted."""
+DOCTOR_EVENTS_MAX: Final = 100_000
+"""Newest events of an epoch that are read for a session's history of trouble: some 3 s through the daemon."""
+DOCTOR_HISTORY_S: Final = 60.0
+"""For reading a session's events through the daemon."""
+DOCTOR_HISTORY_MAX: Final = 1_000
+"""Newest entries of a session's history of trouble that are shown; the earlier ones are counted."""
+DOCTOR_RUNS_MAX: Final = 200
+"""Newest runs of a session that are looked at: three small files each."""
+DOCTOR_FILE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Longest settings file of claude that is read to see whether a login is in it."""
+DISK_LOW_BYTES: Final = 1024 * 1024 * 1024
+"""Less room is a warning: a busy day writes some 100 MB of journals and transcripts."""
+DISK_FULL_BYTES: Final = 64 * 1024 * 1024
+"""Less room is an error: four sessions' reserves of 16 MiB, and nothing is acknowledged when they are used up."""
+DISK_LOW_FILES: Final = 10_000
+"""Fewer files that can still be made are a warning: a run has about six."""
+DISK_FULL_FILES: Final = 100
+"""Fewer are an error: the next few sessions do not start."""
+CLOCK_YEARS: Final = (2026, 2100)
+"""A wall clock outside these years is wrong: this program is not older, and certificates do not live longer."""
+CLOCK_AHEAD_S: Final = 300.0
+"""A file that is dated further in the future shows that the clock went back; less is the drift of a shared disk."""
