@@ -241,7 +241,7 @@ PLANTS: dict[str, Plant] = {
             "silence-for-ever",
             "core",
             "a claude that says nothing in the middle of a turn is waited for without an end",
-            "INV-1",
+            "liveness",
             _silence_for_ever,
         ),
         Plant(
