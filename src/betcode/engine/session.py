@@ -190,7 +190,9 @@ class SessionRunner:
         transcript = Transcript(answers={scope: (name, done) for scope, name, done in self.session.answers})
         if self.session.process is not Process.NONE:
             before = Ingest(row.checkpoint, world.line_bytes_max, transcript, self.log, world.meter)
-            before.read(row.checkpoint, await world.launcher.read_back(row))
+            while part := await world.launcher.read_back(row, before.end):
+                for _ in before.read(before.end, part):
+                    await asyncio.sleep(0)
         self._read_from(row.run, row.offset, transcript)
         if self.session.process is not Process.NONE:
             self._linked(row.run, await world.launcher.adopt(row))
@@ -241,15 +243,14 @@ class SessionRunner:
                     self._step(Started(item.run))
                 case _FromLink():
                     if item.run == self.session.run:
-                        self._on_news(item.news)
+                        await self._on_news(item.news)
                 case _:
                     self._step(item)
             if self._woken:
                 self._woken = False
                 self._step(Tick())
-            self._committer.flush()
             self._release_start()
-            await self._committer.not_far_behind()
+            await self._committer.breathe(1)
 
     async def _next(self) -> Any:
         now = self.world.clock.now()
@@ -262,11 +263,11 @@ class SessionRunner:
         except TimeoutError:
             return Tick()
 
-    def _on_news(self, news: News) -> None:
+    async def _on_news(self, news: News) -> None:
         run = self.session.run
         match news:
             case Output():
-                self._read(news)
+                await self._read(news)
             case Confirmed():
                 self._step(Written(run, news.line_id))
             case Rejected():
@@ -279,14 +280,20 @@ class SessionRunner:
             case Gone():
                 self._on_gone(news)
 
-    def _read(self, output: Output) -> None:
+    async def _read(self, output: Output) -> None:
         missing = self._ingest.gap_before(output.offset)
         if missing is not None:
             cause = "the journal continues later than it should"
             self._step(Tell(Gap(unit="bytes", first=missing[0], last=missing[1], cause=cause)))
             self._ingest.skip_to(output.offset)
-        for fact, shown in self._ingest.read(output.offset, output.data):
-            self._step(Saw(fact, shown))
+        for part in self._ingest.read(output.offset, output.data):
+            for fact, shown in part:
+                self._step(Saw(fact, shown))
+            self._note_position()
+            await self._committer.breathe(self._ingest.lines)
+
+    def _note_position(self) -> None:
+        """What is committed from here on includes that the output was read this far."""
         position = self._ingest.position
         self.session = replace(self.session, offset=position)
         if self.feed.transcript.clean:
