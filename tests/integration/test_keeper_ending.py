@@ -381,7 +381,7 @@ def test_a_claude_that_closes_a_pipe_and_lives_on_is_ended(session_dir: Path, fd
     with scripted_child(session_dir, CLOSES % fd) as keeper:
         link = keeper.link().attach()
         link.write("a", b"go")
-        wait_until(lambda: (session_dir / "closed").exists(), what="the closing")
+        wait_until((session_dir / "closed").exists, what="the closing")
         if fd == 0:
             link.write("b", b"anybody there?")
             assert link.ack("b")["state"] == "failed"

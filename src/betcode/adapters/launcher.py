@@ -131,7 +131,7 @@ class KeeperLauncher:
             return (offset if gap.resume_at is None else gap.resume_at), b""
 
     async def read_back(self, row: SessionRow, start: int) -> bytes:
-        """Journal bytes from `start`, a piece of those before `row.offset`; empty at that end or when they are missing."""
+        """A piece of the journal from `start` on, before `row.offset`; empty at that end or when it is missing."""
         end = min(row.offset, start + limits.JOURNAL_READ_BYTES)
         return await asyncio.to_thread(self.files(row).read_back, row.run, start, end)
 

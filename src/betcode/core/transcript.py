@@ -227,7 +227,10 @@ def _not_known(fact: Unknown, count: int) -> tuple[Event, ...]:
     line = UnknownLine(name=fact.name, raw=fact.raw)
     if count < limits.UNKNOWN_LINES_TOLD:
         return (line,)
-    return (line, Error(code="ndjson.unknown", message=f"{count} lines of unknown kinds in this turn", hint=_FLOOD_HINT))
+    return (
+        line,
+        Error(code="ndjson.unknown", message=f"{count} lines of unknown kinds in this turn", hint=_FLOOD_HINT),
+    )
 
 
 _FLOOD_HINT = "Of more such lines only each doubling of their number is shown; the journal has them all."

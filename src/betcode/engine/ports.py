@@ -94,7 +94,7 @@ class Launcher(Protocol):
         ...
 
     async def read_back(self, row: SessionRow, start: int) -> bytes:
-        """Journal bytes from `start`, a piece of those before `row.offset`; empty at that end or when they are missing."""
+        """A piece of the journal from `start` on, before `row.offset`; empty at that end or when it is missing."""
         ...
 
 

@@ -18,6 +18,8 @@ EVENT_TEXT_CHARS: Final = 4 * 1024 * 1024
 """A tool result or answer block longer than this is cut with a mark; the CLI itself caps Bash at 30,000."""
 PREVIEW_TEXT_CHARS: Final = 1024 * 1024
 """Text of one open block kept for late clients; what is longer is shown when the block is complete."""
+REQUEST_ID_CHARS_MAX: Final = 48
+"""Id of a control request of claude. A UUID has 36; 48 of 4 bytes each, after a prefix, are what the keeper takes."""
 BAD_LINES_TOLD: Final = 100
 """Unreadable lines of a turn that each give an event and a log line; then each doubling of their number gives one."""
 UNKNOWN_LINES_TOLD: Final = 10_000
@@ -41,7 +43,7 @@ INGEST_EVENTS_AHEAD: Final = 1_024
 JOURNAL_READ_BYTES: Final = 256 * 1024
 """One read from a journal file or keeper frame."""
 INBOX_LENGTH: Final = 16
-"""Requests and output that wait for one session's loop, 16 x 256 KiB; more wait with their sender, whom alone it slows."""
+"""Requests and pieces of output (256 KiB) that wait for one session; more wait where they come from."""
 
 # --- fan-out ------------------------------------------------------------------------------------------------------
 FRAME_EVENTS_MAX: Final = 64
