@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from betcode.model.ids import ClaudeSessionId, SessionId
+from betcode.model.ids import ClaudeSessionId, PermissionId, SessionId
 from betcode.model.rows import Message, Options, Permission, SessionRow
 from betcode.model.states import MessageState, PermissionState, SessionState
 
@@ -73,6 +73,8 @@ class Session:
     """The newest messages with an outcome, which may not be committed yet: their keys are taken (not stored)."""
     permissions: tuple[Permission, ...] = ()
     """Questions that are pending, or settled and not yet delivered."""
+    settled: tuple[PermissionId, ...] = ()
+    """The newest questions that are settled and delivered: claude must not ask them again (not stored)."""
     held: bool = False
     crashed: bool = False
     closing: bool = False

@@ -103,7 +103,7 @@ class Checks:
 
     def reload(self, loaded: Session, session: Session) -> None:
         """What a restart would know is what matters of what the daemon knows."""
-        forgotten = replace(session, ended=(), crashes_s=(), fruitless=0, restart_s=None, ready_by_s=None)
+        forgotten = replace(session, ended=(), settled=(), crashes_s=(), fruitless=0, restart_s=None, ready_by_s=None)
         assert replace(loaded, permissions=()) == replace(forgotten, permissions=())
         assert {p.id: p for p in loaded.permissions} == {p.id: p for p in session.permissions}
 
