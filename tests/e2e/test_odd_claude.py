@@ -61,6 +61,11 @@ def memory(pid: int, name: str) -> int:
     return 0
 
 
+def forget_the_peak(pid: int) -> None:
+    """VmHWM of this process begins anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 @dataclass
 class Seen:
     """One odd session, and what became of it. `keeper_bytes` is the largest size of its keeper that was seen."""
@@ -88,7 +93,8 @@ class Seen:
 
     async def read(self) -> None:
         """All events so far."""
-        self.events, body = [], {"events": [{}]}
+        self.events = []
+        body: dict[str, Any] = {"events": [{}]}
         while body["events"]:
             body = await self.client.request(Events(session=self.session, after=len(self.events), limit=500))
             self.events += body["events"]
@@ -195,7 +201,7 @@ async def beside_a_neighbour(made: Installation, do: str, **orders: Any) -> Asyn
         seen = await session_in(made, client, do, **orders)
         daemon = made.daemon_pid()
         assert daemon
-        Path(f"/proc/{daemon}/clear_refs").write_text("5")  # VmHWM begins anew
+        forget_the_peak(daemon)
         before = memory(daemon, "VmRSS")
         neighbour.delays_s.clear()
         await seen.say(scripted("go", {"text": "healthy again"}))
@@ -222,7 +228,7 @@ def name(do: str, orders: dict[str, Any]) -> str:
     return " ".join([do, *(f"{key}={str(value).strip()[:10]}" for key, value in orders.items())])
 
 
-GOES_ON = [
+GOES_ON: list[tuple[str, dict[str, Any], list[str]]] = [
     ("binary", {"mib": 10}, ["ndjson.invalid_utf8: a line of", " such lines in this turn"]),
     ("endless", {"mib": 40}, ["ndjson.oversize: a line of 41943040 bytes"]),
     ("empty", {}, []),
@@ -244,7 +250,7 @@ GOES_ON = [
 
 
 @pytest.mark.req("ND-1", "ND-7", "INV-4", "INV-8")
-@pytest.mark.parametrize("do, orders, told", GOES_ON, ids=[name(*row[:2]) for row in GOES_ON])
+@pytest.mark.parametrize("do, orders, told", GOES_ON, ids=[name(row[0], row[1]) for row in GOES_ON])
 def test_a_claude_that_prints_nonsense_and_goes_on_completes_its_turn_and_disturbs_nobody(
     made: Installation, do: str, orders: dict[str, Any], told: list[str]
 ) -> None:
@@ -262,7 +268,7 @@ def test_a_claude_that_prints_nonsense_and_goes_on_completes_its_turn_and_distur
     asyncio.run(run())
 
 
-ENDED = [
+ENDED: list[tuple[str, dict[str, Any], str, str]] = [
     ("exit", {"when": "start", "code": 0, "stderr": "good bye\n"}, "exit code 0", "good bye"),
     (
         "exit",
@@ -286,7 +292,7 @@ ENDED = [
 
 
 @pytest.mark.req("PS-3", "PS-4", "PS-11", "INV-4", "INV-8")
-@pytest.mark.parametrize("do, orders, ended, told", ENDED, ids=[name(*row[:2]) for row in ENDED])
+@pytest.mark.parametrize("do, orders, ended, told", ENDED, ids=[name(row[0], row[1]) for row in ENDED])
 def test_a_claude_that_is_of_no_use_is_ended_with_its_tree_and_the_session_works_with_a_healthy_one(
     made: Installation, do: str, orders: dict[str, Any], ended: str, told: str
 ) -> None:

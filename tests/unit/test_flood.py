@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from betcode.core.transcript import Transcript, worth_telling
+from betcode.engine.committer import Committer
 from betcode.engine.ingest import Ingest, Read
 from betcode.model import limits
 from betcode.model.events import Error, UnknownLine
@@ -96,3 +98,21 @@ def test_the_number_of_things_told_grows_with_the_logarithm_of_all(told: int, co
     later = [told << shift for shift in range(1, 40) if told << shift <= count]
     assert all(worth_telling(number, told) for number in [*range(1, min(told, count) + 1), *later])
     assert worth_telling(count, told) == (count <= told or count in later)
+
+
+@pytest.mark.req("INV-4")
+def test_others_work_between_the_parts_of_a_flood_and_small_work_does_not_give_way_each_time() -> None:
+    async def run() -> None:
+        committer = Committer(None, None, KeptLog(), lambda: None, lambda _: None)  # type: ignore[arg-type, return-value]
+        others: list[str] = []
+        asyncio.get_running_loop().call_soon(others.append, "worked")
+        for _ in range(limits.INGEST_LINES_AT_ONCE - 1):
+            await committer.breathe(1)
+        assert others == []
+        await committer.breathe(1)
+        assert others == ["worked"]
+        asyncio.get_running_loop().call_soon(others.append, "again")
+        await committer.breathe(limits.INGEST_LINES_AT_ONCE)
+        assert others == ["worked", "again"]
+
+    asyncio.run(run())

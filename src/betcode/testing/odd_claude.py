@@ -6,8 +6,8 @@
 
 At "start" it does the deed before it reads anything, at "initialize" before the answer, at "turn" (usual) in its first
 turn after the beginning was shown. A deed that returns lets all go on well. {"do": "real"} becomes the real claude.
-More keys stand at the deeds; the table DEEDS is the whole repertoire. It needs the standard library alone, since it runs
-without site packages.
+More keys stand at the deeds; the table DEEDS is the whole repertoire. It needs the standard library alone, since it
+runs without site packages.
 """
 
 from __future__ import annotations
