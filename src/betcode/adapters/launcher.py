@@ -176,9 +176,10 @@ class KeeperLauncher:
         except JournalGap as gap:
             return (offset if gap.resume_at is None else gap.resume_at), b""
 
-    async def read_back(self, row: SessionRow) -> bytes:
-        """Journal bytes from `row.checkpoint` to `row.offset`; empty when they are missing."""
-        return await asyncio.to_thread(self.files(row).read_back, row.run, row.checkpoint, row.offset)
+    async def read_back(self, row: SessionRow, start: int) -> bytes:
+        """A piece of the journal from `start` on, before `row.offset`; empty at that end or when it is missing."""
+        end = min(row.offset, start + limits.JOURNAL_READ_BYTES)
+        return await asyncio.to_thread(self.files(row).read_back, row.run, start, end)
 
 
 def arguments(claude: Path, row: SessionRow, *, resume: bool) -> list[str]:

@@ -211,8 +211,19 @@ def no_rerun(draft: Draft) -> None:
 # --- crashes ------------------------------------------------------------------------------------------------------
 
 
+USELESS = {
+    "stdout_closed": "it closed its output and lived on, so it was ended",
+    "stdin_closed": "it closed its input and lived on, so it was ended",
+    "endless_line": "it printed one line without an end, so it was ended",
+    "endless_output": "it printed without an end, so it was ended",
+}
+"""Why a keeper ends a claude by itself."""
+
+
 def describe(news: Ended) -> str:
     """The end of a process in words."""
+    if news.reason in USELESS:
+        return USELESS[news.reason]
     if news.signal:
         return f"signal {news.signal}"
     if news.code is not None:

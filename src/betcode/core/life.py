@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from betcode.core.turn import Turn, from_stored, to_stored
-from betcode.model.ids import ClaudeSessionId, SessionId
+from betcode.model.ids import ClaudeSessionId, PermissionId, SessionId
 from betcode.model.rows import Message, Options, Permission, SessionRow
 from betcode.model.states import MessageState, PermissionState, SessionState
 
@@ -68,6 +68,8 @@ class Session:
     """The newest messages with an outcome, which may not be committed yet: their keys are taken (not stored)."""
     permissions: tuple[Permission, ...] = ()
     """Questions that are pending, or settled and not yet delivered."""
+    settled: tuple[PermissionId, ...] = ()
+    """The newest questions that are settled and delivered: claude must not ask them again (not stored)."""
     held: bool = False
     given: tuple[str, ...] = ()
     """The newest uuids under which claude was given a message."""

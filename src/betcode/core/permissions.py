@@ -29,6 +29,7 @@ EXPIRED_TEXT = (
     "Nobody answered the permission question in time, so the tool was not run. "
     "Go on without it, or tell the user what you need; the user can send a message to continue."
 )
+AGAIN_TEXT = "This question was asked and settled before under the same id; it was not asked again and nothing was run."
 TOO_MANY_TEXT = "Too many permission questions are open in this session; the tool was not run."
 
 
@@ -37,6 +38,9 @@ def on_request(draft: Draft, fact: PermissionRequest) -> None:
     session = draft.session
     name = permission_id(session.id, session.run, fact.request_id)
     if any(p.id == name for p in session.permissions):
+        return
+    if name in session.settled:
+        draft.do(Write(session.run, f"again:{fact.request_id}", Deny(fact.request_id, AGAIN_TEXT)))
         return
     ttl_s = session.options.permission_ttl_s or draft.policy.permission_ttl_s
     deadline = draft.now.unix_s + ttl_s

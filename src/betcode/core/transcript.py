@@ -28,6 +28,7 @@ from betcode.model.facts import (
     ToolProgress,
     ToolResult,
     TurnResult,
+    TurnStarted,
     Unknown,
     UserText,
 )
@@ -79,6 +80,9 @@ class Transcript:
     """Newest passing remark by name; clients get each at most once."""
     version: int = 0
     """Grows with every change that a preview shows."""
+    bad: int = 0
+    unknown: int = 0
+    """Lines of this turn that could not be read, and those of unknown kinds: a flood of them is not shown whole."""
 
     @property
     def clean(self) -> bool:
@@ -115,6 +119,14 @@ class Transcript:
                     kept.append((fact, ()))
             elif isinstance(fact, BadLine) and fact.error_type == "schema" and len(facts) > 1:
                 continue  # read with defaults; the log has it, and the other facts show what could be read
+            elif isinstance(fact, BadLine):
+                self.bad += 1
+                kept.append((fact, _not_read(fact, self.bad)))  # the fact counts, shown or not
+            elif isinstance(fact, Unknown):
+                self.unknown += 1
+                shown = _not_known(fact, self.unknown)
+                if shown:
+                    kept.append((fact, shown))
             else:
                 kept.append((fact, self._show(fact)))
         return kept
@@ -183,11 +195,15 @@ class Transcript:
                 self.passing.pop("tool_progress", None)
                 text = bounded(fact.text)
                 return (ToolEnded(tool_use_id=fact.tool_use_id, text=text, is_error=fact.is_error, scope=fact.scope),)
+            case TurnStarted():
+                self.bad = self.unknown = 0
+                return ()
             case TurnResult():
                 self.open.clear()
                 self.answers.clear()
                 self.passing.clear()
                 self.version += 1
+                self.bad = self.unknown = 0
                 return ()
             case _:
                 return _remark(fact)
@@ -205,19 +221,45 @@ def _remark(fact: Fact) -> tuple[Event, ...]:
             return (Note(name="rate_limit", text=f"{fact.status} {fact.window} {fact.utilization:.0%}"),)
         case Remark() if fact.name not in QUIET_REMARKS:
             return (Note(name=fact.name, text=bounded(fact.text)),)
-        case Unknown():
-            return (UnknownLine(name=fact.name, raw=fact.raw),)
-        case BadLine():
-            return (
-                Error(
-                    code=f"ndjson.{fact.error_type}",
-                    message=f"a line of {fact.size_bytes} bytes could not be read: {fact.detail}",
-                    hint="The session goes on; the journal has the line.",
-                    raw=fact.raw,
-                ),
-            )
         case _:
             return ()
+
+
+def _not_read(fact: BadLine, count: int) -> tuple[Event, ...]:
+    """What is shown of the unreadable line that is number `count` of its turn."""
+    if not worth_telling(count, limits.BAD_LINES_TOLD):
+        return ()
+    many = f" ({count} such lines in this turn)" if count >= limits.BAD_LINES_TOLD else ""
+    return (
+        Error(
+            code=f"ndjson.{fact.error_type}",
+            message=f"a line of {fact.size_bytes} bytes could not be read: {fact.detail}{many}",
+            hint=_FLOOD_HINT if many else "The session goes on; the journal has the line.",
+            raw=fact.raw,
+        ),
+    )
+
+
+def _not_known(fact: Unknown, count: int) -> tuple[Event, ...]:
+    """What is shown of the line of unknown kind that is number `count` of its turn."""
+    if not worth_telling(count, limits.UNKNOWN_LINES_TOLD):
+        return ()
+    line = UnknownLine(name=fact.name, raw=fact.raw)
+    if count < limits.UNKNOWN_LINES_TOLD:
+        return (line,)
+    return (
+        line,
+        Error(code="ndjson.unknown", message=f"{count} lines of unknown kinds in this turn", hint=_FLOOD_HINT),
+    )
+
+
+_FLOOD_HINT = "Of more such lines only each doubling of their number is shown; the journal has them all."
+
+
+def worth_telling(count: int, told: int) -> bool:
+    """Whether the thing that is number `count` is told: the first `told` are, then each doubling of their number."""
+    times, rest = divmod(count, told)
+    return count <= told or (rest == 0 and times & (times - 1) == 0)
 
 
 def bounded(text: str) -> str:

@@ -101,8 +101,8 @@ class Launcher(Protocol):
         """Up to `count` journal bytes from `offset`, and where they really begin: later, when some are missing."""
         ...
 
-    async def read_back(self, row: SessionRow) -> bytes:
-        """Journal bytes from `row.checkpoint` to `row.offset`; empty when they are missing."""
+    async def read_back(self, row: SessionRow, start: int) -> bytes:
+        """A piece of the journal from `start` on, before `row.offset`; empty at that end or when it is missing."""
         ...
 
 

@@ -24,7 +24,6 @@ from betcode.core.life import (
     Session,
     from_rows,
     needs_slot,
-    state_of,
     to_row,
     waits_for_slot,
 )
@@ -36,6 +35,7 @@ from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
 from betcode.engine.lookout import look
 from betcode.engine.ports import Link
+from betcode.engine.summary import summary_of
 from betcode.engine.tasks import Tasks
 from betcode.engine.world import World
 from betcode.model import limits
@@ -45,7 +45,6 @@ from betcode.model.frames import Summary
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.model.rows import Message, Permission, SessionRow
-from betcode.model.states import PermissionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,24 +121,7 @@ class SessionRunner:
 
     def summary(self) -> Summary:
         """The session at a glance."""
-        session = self.session
-        return Summary(
-            id=session.id,
-            claude_session_id=session.claude_session_id,
-            state=state_of(session),
-            epoch=self.feed.epoch,
-            seq=self.feed.seq,
-            keeper_pid=self.link.keeper_pid if self.link else None,
-            claude_pid=self.link.claude_pid if self.link else None,
-            dir=session.directory,
-            name=session.name,
-            reason=session.reason,
-            created_at=session.created_at,
-            run=session.run,
-            waiting=len(session.waiting),
-            held=session.held,
-            questions=sum(p.state is PermissionState.PENDING for p in session.permissions),
-        )
+        return summary_of(self.session, self.feed, self.link)
 
     async def serve(self) -> None:
         """Run the session. If cancelled, claude goes on under its keeper and the next daemon takes over."""
@@ -187,7 +169,9 @@ class SessionRunner:
         transcript = Transcript(answers={scope: (name, done) for scope, name, done in self.session.answers})
         if self.session.process is not Process.NONE:
             before = Ingest(row.checkpoint, world.line_bytes_max, transcript, self.log, world.meter)
-            before.read(row.checkpoint, await world.launcher.read_back(row))
+            while part := await world.launcher.read_back(row, before.end):
+                for _ in before.read(before.end, part):
+                    await asyncio.sleep(0)
         self._read_from(row.run, row.offset, transcript)
         if self.session.process is not Process.NONE:
             self._linked(row.run, await world.launcher.adopt(row))
@@ -238,15 +222,14 @@ class SessionRunner:
                     self._step(Started(item.run))
                 case _FromLink():
                     if item.run == self.session.run:
-                        self._on_news(item.news)
+                        await self._on_news(item.news)
                 case _:
                     self._step(item)
             if self._woken:
                 self._woken = False
                 self._step(Tick())
-            self._committer.flush()
             self._release_start()
-            await self._committer.not_far_behind()
+            await self._committer.breathe(1)
 
     async def _next(self) -> Any:
         now = self.world.clock.now()
@@ -259,11 +242,11 @@ class SessionRunner:
         except TimeoutError:
             return Tick()
 
-    def _on_news(self, news: News) -> None:
+    async def _on_news(self, news: News) -> None:
         run = self.session.run
         match news:
             case Output():
-                self._read(news)
+                await self._read(news)
             case Confirmed():
                 self._step(Written(run, news.line_id))
             case Rejected():
@@ -276,15 +259,21 @@ class SessionRunner:
             case Gone():
                 self._on_gone(news)
 
-    def _read(self, output: Output) -> None:
+    async def _read(self, output: Output) -> None:
         self.session = replace(self.session, heard_s=self.world.clock.now().steady_s)
         missing = self._ingest.gap_before(output.offset)
         if missing is not None:
             cause = "the journal continues later than it should"
             self._step(Tell(Gap(unit="bytes", first=missing[0], last=missing[1], cause=cause)))
             self._ingest.skip_to(output.offset)
-        for fact, shown in self._ingest.read(output.offset, output.data):
-            self._step(Saw(fact, shown))
+        for part in self._ingest.read(output.offset, output.data):
+            for fact, shown in part:
+                self._step(Saw(fact, shown))
+            self._note_position()
+            await self._committer.breathe(self._ingest.lines)
+
+    def _note_position(self) -> None:
+        """What is committed from here on includes that the output was read this far."""
         position = self._ingest.position
         self.session = replace(self.session, offset=position)
         if self.feed.transcript.clean:

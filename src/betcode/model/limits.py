@@ -18,6 +18,12 @@ EVENT_TEXT_CHARS: Final = 4 * 1024 * 1024
 """A tool result or answer block longer than this is cut with a mark; the CLI itself caps Bash at 30,000."""
 PREVIEW_TEXT_CHARS: Final = 1024 * 1024
 """Text of one open block kept for late clients; what is longer is shown when the block is complete."""
+REQUEST_ID_CHARS_MAX: Final = 48
+"""Id of a control request of claude. A UUID has 36; 48 of 4 bytes each, after a prefix, are what the keeper takes."""
+BAD_LINES_TOLD: Final = 100
+"""Unreadable lines of a turn that each give an event and a log line; then each doubling of their number gives one."""
+UNKNOWN_LINES_TOLD: Final = 10_000
+"""Lines of unknown kind of a turn that each give an event; then each doubling of their number gives one."""
 WARNED_KINDS_MAX: Final = 200
 """Unknown kinds remembered per session so that each is warned of once (ND-4)."""
 OPEN_BLOCKS_MAX: Final = 64
@@ -32,12 +38,18 @@ TASKS_KEPT: Final = 100
 """Background tasks of one session that are remembered by name."""
 
 # --- ingest -------------------------------------------------------------------------------------------------------
-INGEST_BATCHES_AHEAD: Final = 8
-"""Chunks of journal parsed but not yet committed; 8 x 256 KiB keeps memory bounded and the writer busy."""
+INGEST_PIECE_BYTES: Final = 16 * 1024
+"""Output is cut into lines by this much at a time: 16,384 empty lines, 4 ms, before other sessions may work."""
+INGEST_LINES_AT_ONCE: Final = 64
+"""Lines that are read and decided on before other sessions may work: 2 to 4 ms."""
+INGEST_BYTES_AHEAD: Final = 2 * 1024 * 1024
+"""Size of the events that are decided and not yet committed: eight reads of a journal keep the writer busy."""
+INGEST_EVENTS_AHEAD: Final = 1_024
+"""The same in numbers, for events that are small."""
 JOURNAL_READ_BYTES: Final = 256 * 1024
 """One read from a journal file or keeper frame."""
-INBOX_LENGTH: Final = 256
-"""Requests waiting for one session's loop; more are refused by waiting, which slows only their sender."""
+INBOX_LENGTH: Final = 16
+"""Requests and pieces of output (256 KiB) that wait for one session; more wait where they come from."""
 
 # --- fan-out ------------------------------------------------------------------------------------------------------
 FRAME_EVENTS_MAX: Final = 64

@@ -106,7 +106,7 @@ class Checks:
 
     def reload(self, loaded: Session, session: Session) -> None:
         """What a restart would know is what matters of what the daemon knows."""
-        forgotten = replace(session, ended=(), crashes_s=(), fruitless=0, restart_s=None, ready_by_s=None)
+        forgotten = replace(session, ended=(), settled=(), crashes_s=(), fruitless=0, restart_s=None, ready_by_s=None)
         forgotten = replace(forgotten, rerun_by_s=None, heard_s=0.0, api=False, quiet_until_s=0.0, interrupted_s=0.0)
         assert replace(loaded, permissions=()) == replace(forgotten, permissions=())
         assert {p.id: p for p in loaded.permissions} == {p.id: p for p in session.permissions}

@@ -158,6 +158,6 @@ class PaperLauncher:
         """What it printed."""
         return offset, self._claude(session).printed[offset : offset + count]
 
-    async def read_back(self, row: SessionRow) -> bytes:
-        """What it printed between checkpoint and offset."""
-        return self._claude(row.id).printed[row.checkpoint : row.offset]
+    async def read_back(self, row: SessionRow, start: int) -> bytes:
+        """What it printed before the offset."""
+        return self._claude(row.id).printed[start : row.offset]

@@ -100,6 +100,6 @@ class ModelLauncher:
         files = ModelFiles(self._machine, session, lambda: self._incarnation.alive)
         return offset, files.read(run, offset, count)
 
-    async def read_back(self, row: SessionRow) -> bytes:
-        """Journal bytes from the checkpoint to the offset."""
-        return self._files(row).read_back(row.run, row.checkpoint, row.offset)
+    async def read_back(self, row: SessionRow, start: int) -> bytes:
+        """Journal bytes before the offset."""
+        return self._files(row).read_back(row.run, start, row.offset)

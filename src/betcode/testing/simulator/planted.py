@@ -142,9 +142,9 @@ def _message_to_another_session() -> AbstractContextManager[None]:
 
 def _sessions_wait_for_each_other() -> AbstractContextManager[None]:
     busy: dict[int, str] = {}
-    not_far_behind = committer.Committer.not_far_behind
+    breathe = committer.Committer.breathe
 
-    async def jealous(self: committer.Committer) -> None:
+    async def jealous(self: committer.Committer, work: int) -> None:
         """Go on only when no other session of this daemon has a claude that is being started."""
         world, own = id(self._world), self._row()
         starting = own.life["process"] in ("starting", "unready")
@@ -154,9 +154,9 @@ def _sessions_wait_for_each_other() -> AbstractContextManager[None]:
             del busy[world]
         while busy.get(world, own.id) != own.id:  # noqa: ASYNC110 - it is a bug, after all
             await asyncio.sleep(0.1)
-        await not_far_behind(self)
+        await breathe(self, work)
 
-    return _replaced(committer.Committer, "not_far_behind", jealous)
+    return _replaced(committer.Committer, "breathe", jealous)
 
 
 # --- keeper -------------------------------------------------------------------------------------------------------
