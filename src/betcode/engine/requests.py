@@ -90,6 +90,7 @@ class Requests:
             case frames.Interrupt():
                 return await self._ask(request.session, lambda t: inputs.Interrupt(t, client))
             case frames.Release():
+                await self._registry.runner(self._registry.find(request.session)).look()  # to release all that is there
                 return await self._ask(request.session, lambda t: inputs.Release(t, client))
             case frames.Clear():
                 return await self._ask(request.session, lambda t: inputs.Clear(t, client, request.message_id))
@@ -134,7 +135,9 @@ class Requests:
                 f"all {slots.count} slots are taken and {slots.queue} sessions wait for one already",
                 hint="Send it again later, or raise `daemon.slots` or `daemon.queue` in the settings.",
             )
-        return await self._registry.runner(session).ask(
+        runner = self._registry.runner(session)
+        await runner.look()  # what somebody said elsewhere in the meantime, this message must not be told without
+        return await runner.ask(
             lambda t: inputs.Submit(t, MessageId(request.key), request.text, client, known, request.steer)
         )
 
