@@ -30,4 +30,6 @@ NEWS_S: Final = 40.0  # for one event that must come; the slowest wait for a bac
 PROCESS_LOOK_S: Final = 0.05  # between looks at the process table: each costs 2 ms, and two claudes live 0.4 s or more
 CLEAN_ROUNDS_MAX: Final = 40  # 2 s of ending what is found, for processes that start others meanwhile
 ORPHANS_GONE_S: Final = 10.0  # for the tools of an ended claude: killed at once, or 2 s later when the keeper drains
+CHAOS_LANES: Final = 3  # experiments at once, on two cores: half of their time is waiting for a delay or a stream
+LANE_END_S: Final = 20.0  # for the process of one to end after its result, or after SIGTERM: it cleans up
 EVIDENCE_CHARS: Final = 2_000  # of one text in the report

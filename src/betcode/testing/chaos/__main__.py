@@ -11,6 +11,7 @@ from pathlib import Path
 
 from betcode.testing.chaos.experiment import Experiment
 from betcode.testing.chaos.runner import Series
+from betcode.testing.limits import CHAOS_LANES
 
 TARGETS = ("recovery",)
 """Packages beside this file with a tuple EXPERIMENTS."""
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", default=[], help="one experiment, or a group by its beginning")
     parser.add_argument("--list", action="store_true", help="name the experiments and end")
     parser.add_argument("--report", type=Path, help="build/chaos/TARGET.json unless given")
+    parser.add_argument("--lanes", type=int, default=CHAOS_LANES, help="experiments at the same time")
     options = parser.parse_args(arguments)
     known = experiments_of(options.target)
     chosen = [e for e in known if not options.only or any(_meant(e.id, name) for name in options.only)]
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended and the report written
     report = options.report or Path("build/chaos") / f"{options.target}.json"
-    return Series(chosen, report, seed=options.seed, scale=options.scale).run()
+    return Series(chosen, report, seed=options.seed, scale=options.scale, lanes=options.lanes).run()
 
 
 def _meant(id: str, name: str) -> bool:

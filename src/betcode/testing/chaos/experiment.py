@@ -25,6 +25,8 @@ class Experiment:
     run: Callable[[Stage], Awaitable[str]]
     deadline_s: float = EXPERIMENT_S
     scaled: bool = False
+    apart: bool = False
+    """Whether nothing else may run at the same time: it needs the whole machine, or measures a time that matters."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables of the daemon, and of whoever starts it, beside those of every installation."""
 

@@ -1,4 +1,4 @@
-"""Runs experiments one after the other, each with its deadline and an installation of its own; table and report."""
+"""Runs experiments, each with its deadline and an installation of its own; table and report."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from random import Random
 from types import FrameType
 
 from betcode.testing.chaos.experiment import NOT_RUN, Experiment, Result
+from betcode.testing.chaos.lanes import Lanes
 from betcode.testing.chaos.process_watch import ProcessWatch
 from betcode.testing.chaos.stage import Stage
 from betcode.testing.claude_home import bundled_claude
 from betcode.testing.installation import Installation, installation
 from betcode.testing.limits import CHAOS_TOTAL_S, EVIDENCE_CHARS, EXPERIMENT_CHECKS_S, EXPERIMENT_REST_S
 
+OBSERVED_CHARS = 200
+"""Of what was observed, in the table."""
 MESSAGES_SHOWN = 20
 """Newest messages and notices of a session in the report."""
 
@@ -33,6 +36,8 @@ class Series:
     report: Path
     seed: int
     scale: float = 1.0
+    lanes: int = 1
+    """How many experiments run at the same time; each has a process of its own if it is more than one."""
     results: list[Result] = field(init=False)
     begun_s: float = field(default_factory=time.monotonic)
 
@@ -42,16 +47,47 @@ class Series:
     def run(self) -> int:
         """Run all. Returns the exit status: 0 when all are ok, 1 when one is not or was not run."""
         try:
-            for number, (experiment, result) in enumerate(zip(self.experiments, self.results, strict=True), 1):
-                if self.left_s() <= 0:
-                    result.observed = f"{NOT_RUN}: the time of the whole run was over"
-                else:
-                    self._run_one(experiment, result, number)
-                self.write()
+            self._run_side_by_side() if self.lanes > 1 else self._run_one_by_one()
         finally:
             self.write()
             self._say_end()
         return 0 if all(result.ok for result in self.results) else 1
+
+    def _run_one_by_one(self) -> None:
+        for number, experiment in enumerate(self.experiments):
+            if self._is_time_for(number):
+                self._finished(number, self.perform(experiment))
+
+    def _run_side_by_side(self) -> None:
+        """In processes of their own; those that need the whole machine alone, and last: the rest is over by then."""
+        with Lanes(self.lanes, self.perform, self._finished) as running:
+            for apart in (False, True):
+                for number, experiment in enumerate(self.experiments):
+                    if experiment.apart is not apart:
+                        continue
+                    running.wait(below=1 if apart else self.lanes)
+                    if self._is_time_for(number):
+                        running.start(number, experiment)
+            running.wait(below=1)
+
+    def _is_time_for(self, number: int) -> bool:
+        if self.left_s() > 0:
+            return True
+        self.results[number].observed = f"{NOT_RUN}: the time of the whole run was over"
+        return False
+
+    def _finished(self, number: int, result: Result) -> None:
+        self.results[number] = result
+        self.write()
+        ran = sum(not r.observed.startswith(NOT_RUN) for r in self.results)
+        recovery = "" if result.recovery_s is None else f"{result.recovery_s:.2f} s"
+        target = result.evidence.get("recovery_target_s")
+        print(
+            f"[{ran:2}/{len(self.results)}] {result.id:34} {'ok' if result.ok else 'NOT OK':6} "
+            f"{result.evidence.get('took_s', 0.0):5.1f} s {recovery:>8} {f'of {target:.1f}' if target else '':8} "
+            f"{result.observed[:OBSERVED_CHARS]}",
+            flush=True,
+        )
 
     def left_s(self) -> float:
         """Seconds until nothing new is begun."""
@@ -62,11 +98,11 @@ class Series:
         self.report.parent.mkdir(parents=True, exist_ok=True)
         self.report.write_text(json.dumps([r.as_json() for r in self.results], indent=1, default=str) + "\n")
 
-    def _run_one(self, experiment: Experiment, result: Result, number: int) -> None:
+    def perform(self, experiment: Experiment) -> Result:
+        """Run one, whatever comes of it."""
+        result = Result.of(experiment)
         begun_s = time.monotonic()
         limit_s = min(experiment.limit_s(self.scale), max(self.left_s(), EXPERIMENT_REST_S))
-        with contextlib.suppress(BrokenPipeError):
-            print(f"[{number:2}/{len(self.results)}] {experiment.id:34} ", end="", flush=True)
         try:
             with _alarm(limit_s + EXPERIMENT_CHECKS_S + EXPERIMENT_REST_S), installation(record=True) as made:
                 made.env.update(experiment.env)
@@ -75,10 +111,8 @@ class Series:
             result.ok = False
             result.observed = f"the experiment broke: {error!r}"
             result.evidence["traceback"] = traceback.format_exc()[-EVIDENCE_CHARS:]
-        took_s = time.monotonic() - begun_s
-        result.evidence["took_s"] = round(took_s, 1)
-        recovery = "" if result.recovery_s is None else f"{result.recovery_s:.2f} s"
-        print(f"{'ok' if result.ok else 'NOT OK':6} {took_s:5.1f} s {recovery:>8}  {result.observed[:200]}", flush=True)
+        result.evidence["took_s"] = round(time.monotonic() - begun_s, 1)
+        return result
 
     async def _perform(self, experiment: Experiment, result: Result, made: Installation, limit_s: float) -> None:
         rng = Random(f"{self.seed} {experiment.id}")

@@ -204,6 +204,7 @@ EXPERIMENTS: Final = (
         "kill -9 of the daemon with ten running turns, three times",
         f"all stream again within {TARGET_S:.0f} s; nothing lost, nothing doubled, the same claudes",
         _kill_with_ten_turns,
+        apart=True,
         deadline_s=120,
         env={"BETCODE_DAEMON_SLOTS": str(TURNS)},
     ),

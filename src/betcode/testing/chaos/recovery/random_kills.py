@@ -148,6 +148,7 @@ EXPERIMENTS: Final = (
         "nothing acknowledged is lost, no tool call starts twice, no event is lost or doubled, no orphan, never two "
         "claudes on a conversation",
         _random_kills,
+        apart=True,
         deadline_s=STORM_S + AFTER_S + 45,
         scaled=True,
         env={"BETCODE_DAEMON_SLOTS": str(SESSIONS)},

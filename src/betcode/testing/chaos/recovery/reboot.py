@@ -106,6 +106,7 @@ EXPERIMENTS: Final = (
         f"the same with {SESSIONS} sessions in a turn and with another message waiting",
         f"never more than {limits.STARTS_AT_ONCE} claudes are starting; all messages are answered",
         _gently,
+        apart=True,
         deadline_s=150,
         env={"BETCODE_DAEMON_SLOTS": str(SESSIONS)},
     ),
