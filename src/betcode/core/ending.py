@@ -98,7 +98,11 @@ def _way(draft: Draft, message: Message, news: Ended) -> tuple[Moment, Way]:
     again = message.attempt > 0 or (turn is not None and turn.rerun)
     way = recovery.way_of(moment, stored, again=again, asks=asks)
     alone = [m for m in draft.session.messages if m.state in IN_CLAUDE] == [message]
-    if way is Way.RESEND and stored is Stored.YES and (draft.session.tasks or not alone or news.known.drops(message.uuid)):
+    if (
+        way is Way.RESEND
+        and stored is Stored.YES
+        and (draft.session.tasks or not alone or news.known.drops(message.uuid))
+    ):
         # claude runs a message again that it had taken into another's turn, drops one that something follows, and must
         # hear what became of its tasks.
         way = Way.TELL

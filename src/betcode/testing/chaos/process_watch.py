@@ -81,7 +81,9 @@ class ProcessWatch:
         below = f"{self._home}/"
         found = []
         for process in processes().values():
-            if process.pid not in self._spared and (mark in _environment(process.pid) or _holds_file(process.pid, below)):
+            if process.pid not in self._spared and (
+                mark in _environment(process.pid) or _holds_file(process.pid, below)
+            ):
                 found.append(process)
         return found
 

@@ -174,7 +174,11 @@ def _keep_evidence(stage: Stage) -> None:
             stage.evidence[name]["tail"] = talk.tail()
     for talk in stage.talks[:1]:
         calls = talk.counters().values()
-        stage.evidence["tool_calls"] = {"run": len(calls), "side_effects": sum(calls), "most_of_one": max(calls, default=0)}
+        stage.evidence["tool_calls"] = {
+            "run": len(calls),
+            "side_effects": sum(calls),
+            "most_of_one": max(calls, default=0),
+        }
     with contextlib.suppress(OSError, ValueError):
         stats = stage.made.model.stats()
         stage.evidence["model_requests"] = stats["requests_total"]

@@ -68,14 +68,19 @@ class Stage:
         self.evidence["recovery_target_s"] = round(target_s, 3)
         self.check(recovery_s <= 10 * target_s, f"recovery took {recovery_s:.1f} s, ten times the {target_s:.1f} s")
 
+    def went_on(self, talk: Talk, since_s: float, *, after: int, target_s: float) -> None:
+        """Note when another claude showed the first sign of work, among the events beyond the first `after` ones."""
+        if (moment_s := talk.view.went_on_s(after)) is not None:
+            self.took(moment_s - since_s, target_s=target_s)
+
     async def talk(self, **options: Any) -> Talk:
         """A new session in the installation's project, and a viewer of it."""
-        body = await self.client.request(
-            Create(directory=str(self.made.project), options=self.made.options(**options))
-        )
+        body = await self.client.request(Create(directory=str(self.made.project), options=self.made.options(**options)))
         viewer = self.made.client(seed=self.rng.randrange(1_000_000))
         await viewer.__aenter__()
-        talk = Talk(self.made, self.client, viewer, str(body["session"]["id"]), str(body["session"]["claude_session_id"]))
+        talk = Talk(
+            self.made, self.client, viewer, str(body["session"]["id"]), str(body["session"]["claude_session_id"])
+        )
         self.talks.append(talk)
         self._tasks.append(asyncio.create_task(talk.view.watch()))
         return talk
@@ -122,7 +127,7 @@ class Stage:
     # --- what must hold after every experiment ------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Check what must hold whatever was injected, and stop looking. After a failure a message may have no outcome yet."""
+        """Check what must hold whatever was injected, and stop looking. After a failure some outcome may be missing."""
         came_to_its_end = not self.failures
         try:
             for talk in self.talks:

@@ -7,6 +7,7 @@ import json
 import signal
 import time
 import uuid
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +24,6 @@ from betcode.testing.limits import NEWS_S
 COUNTERS: Final = "counters"
 """Folder in the project: a file for each tool call, a line for each time that it ran."""
 FINAL: Final = frozenset(state.value for state in FINAL_MESSAGE_STATES)
-WENT_ON: Final = frozenset({"assistant", "tool_result", "permission_asked", "turn_ended"})
-"""Events that show that claude works."""
 
 
 def counting_tool(busy_s: float = 0.0, **more: Any) -> dict[str, Any]:
@@ -156,7 +155,7 @@ class Talk:
         """
         found = [n for n, e in enumerate(self.view.events) if _is_answer(e, text)]
         deaths = [n for n, e in enumerate(self.view.events) if e["kind"] == "notice" and e["code"] == "agent.error"]
-        for first, second in zip(found, found[1:], strict=False):
+        for first, second in pairwise(found):
             if not any(first < death < second for death in deaths):
                 return f"a message that is {state} was answered {len(found)} times"
         if state != "completed" or found:
@@ -192,7 +191,9 @@ class Talk:
             for line in file:
                 if "unknown" in line:
                     request = json.loads(line)
-                    if request["session"] == self.claude_session and "unknown" in json.dumps(request["body"]["messages"]):
+                    if request["session"] == self.claude_session and "unknown" in json.dumps(
+                        request["body"]["messages"]
+                    ):
                         return True
         return False
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from betcode.client.client import Client
 from betcode.client.session_view import Durable, Increment, Reset
+
+WENT_ON: Final = frozenset({"turn_started", "assistant", "tool_result", "permission_asked", "turn_ended"})
+"""Events that show that claude works."""
 
 
 class View:
@@ -44,9 +47,7 @@ class View:
         last = self.events[-1] if self.events else {"epoch": event["epoch"], "seq": 0}
         follows = event["seq"] == (last["seq"] if event["epoch"] == last["epoch"] else 0) + 1
         if not follows and event["kind"] != "gap":
-            self.faults.append(
-                f"event {event['epoch']}:{event['seq']} was shown after {last['epoch']}:{last['seq']}"
-            )
+            self.faults.append(f"event {event['epoch']}:{event['seq']} was shown after {last['epoch']}:{last['seq']}")
         self.events.append(event)
         self.moments_s.append(time.monotonic())
 
@@ -64,3 +65,11 @@ class View:
             if event["kind"] in kinds:
                 return moment_s
         return None
+
+    def went_on_s(self, after: int) -> float | None:
+        """When the first event beyond the first `after` ones came that another claude has made, if it came yet.
+
+        What the dead one left is told first, then its end in a notice.
+        """
+        told = [n for n, e in enumerate(self.events) if n >= after and e["kind"] == "notice"]
+        return self.first_s(told[0], WENT_ON) if told else None

@@ -1,7 +1,16 @@
 """Recovery: every process of a session killed, stopped or replaced at every moment; files damaged; many at once."""
 
 from betcode.testing.chaos.experiment import Experiment
-from betcode.testing.chaos.recovery import crash_storm, daemons, journals, keepers, phases, random_kills, reboot, silence
+from betcode.testing.chaos.recovery import (
+    crash_storm,
+    daemons,
+    journals,
+    keepers,
+    phases,
+    random_kills,
+    reboot,
+    silence,
+)
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     *phases.EXPERIMENTS,

@@ -23,6 +23,10 @@ TURNS: Final = 10
 DAEMONS: Final = 4
 """Started at the same moment."""
 TARGET_S: Final = 1.0
+ANOTHER_S: Final = 4.0
+"""For another daemon and another claude, the delay between two claudes included."""
+TOLD_S: Final = 0.1
+"""News that was under way at a fault comes within this."""
 HOUR_S: Final = 3_600
 
 
@@ -55,6 +59,12 @@ async def adopted(stage: Stage, talk: Talk, key: str, *, count: int = 60) -> Non
     stage.check(requests == len(stage.talks), f"{requests} model requests for {len(stage.talks)} messages")
 
 
+async def streaming_again(stage: Stage, talk: Talk, since_s: float) -> None:
+    """Note how long it took until text came again."""
+    await until(lambda: talk.view.last_text_s > since_s + TOLD_S, within_s=NEWS_S, what="text again")
+    stage.took(talk.view.last_text_s - since_s, target_s=TARGET_S)
+
+
 async def _kill_with_ten_turns(stage: Stage) -> str:
     talks = [await stage.talk() for _ in range(TURNS)]
     keys = [await talk.send("a long answer", streamed(250, 100)) for talk in talks]
@@ -67,7 +77,7 @@ async def _kill_with_ten_turns(stage: Stage) -> str:
 
         def all_stream() -> bool:
             for talk in talks:
-                if talk.view.last_text_s > killed_s + 0.1:  # noqa: B023 - what was under way does not count
+                if talk.view.last_text_s > killed_s + TOLD_S:  # noqa: B023
                     first_s.setdefault(talk.session, talk.view.last_text_s)  # noqa: B023
             return len(first_s) == TURNS  # noqa: B023
 
@@ -129,13 +139,16 @@ async def _older_keeper(stage: Stage) -> str:
 
 async def _start_many(stage: Stage) -> str:
     talk, key = await running_turn(stage, 80)
-    stage.made.kill_daemon()
+    killed_s = stage.kill_daemon()
     command = [sys.executable, "-m", "betcode", "daemon", "run"]
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = [subprocess.Popen(command, env=stage.made.env, start_new_session=True, **quiet) for _ in range(DAEMONS)]  # type: ignore[call-overload]
     try:
+        await streaming_again(stage, talk, killed_s)
         await until(
-            lambda: sum(p.poll() is not None for p in started) >= DAEMONS - 1, within_s=NEWS_S, what="the end of the rest"
+            lambda: sum(p.poll() is not None for p in started) >= DAEMONS - 1,
+            within_s=NEWS_S,
+            what="the end of the rest",
         )
         await adopted(stage, talk, key, count=80)
         ended = sorted(p.poll() for p in started if p.poll() is not None)
@@ -166,11 +179,11 @@ async def _step_clock(by_s: int, stage: Stage) -> str:
     await asking.until("permission_asked")
     _set_clock(by_s, stage)
     await stage.pause(0.2, 0.6)
-    await stage.daemon_answers(stage.kill_daemon())
+    stage.took(await stage.daemon_answers(stage.kill_daemon()), target_s=TARGET_S)
     later = await talk.send("sent at another hour", {"text": "read at this one"})
     _set_clock(0, stage)
     await stage.pause(0.2, 0.6)
-    await stage.daemon_answers(stage.kill_daemon())
+    stage.took(await stage.daemon_answers(stage.kill_daemon()), target_s=TARGET_S)
     stage.check(await asking.allow(), f"the question did not survive: {asking.tail()}")
     state = await asking.outcome(question)
     stage.check(state == "completed" and list(asking.counters().values()) == [1], f"{state}, {asking.counters()}")

@@ -15,19 +15,24 @@ from typing import Any, Final
 
 from betcode.keeper.tree import kill, processes, start_ticks
 from betcode.testing.chaos.experiment import Experiment
-from betcode.testing.chaos.recovery.daemons import adopted, running_turn, said
+from betcode.testing.chaos.recovery.daemons import ANOTHER_S, adopted, running_turn, said, streaming_again
 from betcode.testing.chaos.stage import Stage
 from betcode.testing.installation import until
 from betcode.testing.limits import NEWS_S
 
+DRAINED_S: Final = 2.0
+"""Until a claude whose keeper died, and which does not end by itself, is ended."""
+HELD_S: Final = 12.0
+"""For a keeper that may yet answer, and for a lock that may yet be let go."""
 INNOCENT: Final = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']); time.sleep(300)"
 
 
 async def _killed_without_daemon(stage: Stage) -> str:
     talk, key = await running_turn(stage)
-    stage.kill_daemon()
+    seen, killed_s = len(talk.view.events), stage.kill_daemon()
     talk.strike("keeper")
     state = await talk.outcome(key)
+    stage.went_on(talk, killed_s, after=seen, target_s=ANOTHER_S + DRAINED_S)
     stage.check_outcome(talk, state, said(60))
     await talk.goes_on()
     return f"another claude, {state}"
@@ -38,8 +43,9 @@ async def _killed_with_stopped_claude(stage: Stage) -> str:
     talk, key = await running_turn(stage)
     claude = talk.process("claude")
     talk.signal("claude", signal.SIGSTOP)
-    talk.strike("keeper")
+    seen, killed_s = len(talk.view.events), talk.strike("keeper")
     state = await talk.outcome(key)
+    stage.went_on(talk, killed_s, after=seen, target_s=ANOTHER_S + HELD_S)
     stage.check_outcome(talk, state, said(60))
     stage.check(start_ticks(claude.pid) != claude.start, "the stopped claude lives")
     await talk.goes_on()
@@ -50,7 +56,7 @@ async def _stopped(stage: Stage) -> str:
     talk, key = await running_turn(stage)
     talk.signal("keeper", signal.SIGSTOP)
     await stage.pause(1.0, 3.0)
-    talk.signal("keeper", signal.SIGCONT)
+    await streaming_again(stage, talk, talk.signal("keeper", signal.SIGCONT))
     await adopted(stage, talk, key)
     await talk.goes_on()
     return "all that claude printed meanwhile came afterwards"
@@ -61,7 +67,7 @@ async def _stopped_at_adoption(stage: Stage) -> str:
     talk.signal("keeper", signal.SIGSTOP)
     stage.kill_daemon()
     await stage.pause(1.5, 2.5)
-    talk.signal("keeper", signal.SIGCONT)
+    await streaming_again(stage, talk, talk.signal("keeper", signal.SIGCONT))
     await adopted(stage, talk, key)
     await talk.goes_on()
     return "the next daemon waited for it and adopted the turn"
@@ -71,8 +77,9 @@ async def _stopped_for_good(stage: Stage) -> str:
     talk, key = await running_turn(stage)
     first = talk.process("keeper")
     talk.signal("keeper", signal.SIGSTOP)
-    stage.kill_daemon()
+    seen, killed_s = len(talk.view.events), stage.kill_daemon()
     state = await talk.outcome(key, within_s=60)
+    stage.went_on(talk, killed_s, after=seen, target_s=ANOTHER_S + HELD_S)
     stage.check_outcome(talk, state, said(60))
     stage.check(start_ticks(first.pid) != first.start, "the stopped keeper lives")
     await talk.goes_on()
@@ -127,7 +134,7 @@ def _locked(lock: Any) -> bool:
 
 async def _stale_files(stage: Stage) -> str:
     talk, key = await running_turn(stage)
-    stage.kill_everything()
+    seen, killed_s = len(talk.view.events), stage.kill_everything()
     with _innocent() as (pid, child):
         stage.made.paths.lock.write_text(f"{pid}\n")  # a pid file that names somebody else
         (talk.folder / "99.run").write_bytes(b"\0\xff{")
@@ -137,6 +144,7 @@ async def _stale_files(stage: Stage) -> str:
             stage.check(path.exists(), f"{path.name} was not left behind: nothing to try")
         state = await talk.outcome(key)
         living = [start_ticks(p) is not None for p in (pid, child)]
+    stage.went_on(talk, killed_s, after=seen, target_s=ANOTHER_S)
     stage.check(all(living), "the process that the pid file named was ended")
     stage.check_outcome(talk, state, said(60))
     (talk.folder / "99.run").unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from betcode.keeper.tree import kill
 from betcode.model.frames import Release, Retry
@@ -122,7 +122,9 @@ async def _to_the_end(people: list[Person]) -> None:
     """Every message that was acknowledged comes to its end, with a person's care where that is needed."""
     end_s = time.monotonic() + AFTER_S
     while waiting := [p for p in people if any(not p.talk.finals(key) for key in p.talk.sent)]:
-        assert time.monotonic() < end_s, f"no outcome for messages of {[p.name for p in waiting]}: {waiting[0].talk.tail()}"
+        assert time.monotonic() < end_s, (
+            f"no outcome for messages of {[p.name for p in waiting]}: {waiting[0].talk.tail()}"
+        )
         for person in waiting:
             await person.care()
         await asyncio.sleep(0.1)
