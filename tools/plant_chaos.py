@@ -43,9 +43,10 @@ def main(argv: Sequence[str]) -> int:
         for bug in bugs:
             print(f"{bug.name:32} {bug.req:6} {bug.file}; noticed by {', '.join(bug.tests)}")
         return 0
-    bug = next((bug for bug in bugs if bug.name == options.name), None)
-    if bug is None:
+    chosen = [bug for bug in bugs if bug.name == options.name]
+    if not chosen:
         parser.error(f"no bug {options.name!r}; known: {', '.join(b.name for b in bugs)}")
+    [bug] = chosen
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory)

@@ -1,1 +1,1 @@
-"""Chaos: real faults in a whole BetCode with the real `claude`, what must come of each, and what came; see docs/chaos.md."""
+"""Chaos: real faults in a whole BetCode with the real `claude`, what must come of it, and what came: docs/chaos.md."""

@@ -13,7 +13,7 @@ from betcode.testing.limits import LANE_END_S
 
 
 class Lanes:
-    """At most so many at once. Each ends by itself: it has an alarm; on the way out of a failure all are told to end."""
+    """At most so many at once. Each ends by itself: it has an alarm. After a failure all are told to end."""
 
     def __init__(
         self, count: int, perform: Callable[[Experiment], Result], finished: Callable[[int, Result], None]

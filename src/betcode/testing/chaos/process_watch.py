@@ -65,14 +65,14 @@ class ProcessWatch:
             self.claudes.update(p.pid for p in found)
             pids = {p.pid for p in found}
             apart = [p for p in found if p.parent not in pids]  # a fork of claude bears its name until it executes
-            if len(apart) > 1 and all(_arguments(p.pid) for p in apart):  # one that is ending has none left
+            if len(apart) > 1 and all(arguments(p.pid) for p in apart):  # one that is ending has none left
                 self.doubles.add(f"{conversation}: pids {sorted(p.pid for p in apart)}")
 
     def _conversation(self, pid: int) -> str:
-        arguments = _arguments(pid)
-        if not arguments.startswith(self._claude + b"\0"):
+        line = arguments(pid)
+        if not line.startswith(self._claude + b"\0"):
             return ""
-        found = _CONVERSATION.search(arguments)
+        found = _CONVERSATION.search(line)
         return found[1].decode() if found else ""
 
     def belonging(self) -> list[Process]:
@@ -114,7 +114,8 @@ class ProcessWatch:
         return ended
 
 
-def _arguments(pid: int) -> bytes:
+def arguments(pid: int) -> bytes:
+    """Command line of a process, a NUL after each argument; empty for one that is ending or gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -122,7 +123,7 @@ def _arguments(pid: int) -> bytes:
 
 
 def _shown(pid: int) -> str:
-    return _arguments(pid).replace(b"\0", b" ").decode("utf-8", "replace")[:120]
+    return arguments(pid).replace(b"\0", b" ").decode("utf-8", "replace")[:120]
 
 
 def _environment(pid: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 import time
-from pathlib import Path
+from itertools import pairwise
 from typing import Any, Final
 
 from betcode.testing.chaos.experiment import Experiment
@@ -83,8 +83,8 @@ async def _exits(stage: Stage) -> str:
         stage.check(what in notice["message"], f"{what!r} is not in {notice['message']!r}")
     stage.check("retry" in notice["hint"], f"no hint: {notice['hint']}")
     moments = [m for e, m in zip(talk.view.events, talk.view.moments_s, strict=True) if e["kind"] == "notice"]
-    stage.evidence["seconds_between_crashes"] = [round(b - a, 2) for a, b in zip(moments, moments[1:], strict=False)]
-    Path(broken).unlink()
+    stage.evidence["seconds_between_crashes"] = [round(b - a, 2) for a, b in pairwise(moments)]
+    broken.unlink()
     await _retry(stage, talk, key, said(10))
     return f"told: {notice['message']}; the retry completed the message"
 

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any, Final
 
 from betcode.keeper.tree import start_ticks
 from betcode.testing.chaos.experiment import Experiment
+from betcode.testing.chaos.process_watch import arguments
 from betcode.testing.chaos.sources import NEWER, newer_version, with_clock_of, with_keeper_of
 from betcode.testing.chaos.stage import Stage
 from betcode.testing.chaos.talk import Talk, counting_tool
@@ -124,7 +124,7 @@ async def _older_keeper(stage: Stage) -> str:
     old = with_keeper_of("0.1", stage.made.home / "older")
     await stage.another_daemon(PYTHONPATH=str(old))
     talk, key = await running_turn(stage, 80)
-    keeper = Path(f"/proc/{talk.process('keeper').pid}/cmdline").read_bytes()
+    keeper = arguments(talk.process("keeper").pid)
     assert str(old).encode() in keeper, f"this is no keeper of the first release: {keeper!r}"
     stage.took(await stage.another_daemon(PYTHONPATH=None), target_s=TARGET_S)
     await adopted(stage, talk, key, count=80)
@@ -137,12 +137,16 @@ async def _older_keeper(stage: Stage) -> str:
     return "adopted from a keeper of release 0.1; a tool ran under it, and its end was understood"
 
 
+def _another_daemon(stage: Stage) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "betcode", "daemon", "run"]
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, env=stage.made.env, stdin=null, stdout=null, stderr=null, start_new_session=True)
+
+
 async def _start_many(stage: Stage) -> str:
     talk, key = await running_turn(stage, 80)
     killed_s = stage.kill_daemon()
-    command = [sys.executable, "-m", "betcode", "daemon", "run"]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen(command, env=stage.made.env, start_new_session=True, **quiet) for _ in range(DAEMONS)]  # type: ignore[call-overload]
+    started = [_another_daemon(stage) for _ in range(DAEMONS)]
     try:
         await streaming_again(stage, talk, killed_s)
         await until(
@@ -151,7 +155,7 @@ async def _start_many(stage: Stage) -> str:
             what="the end of the rest",
         )
         await adopted(stage, talk, key, count=80)
-        ended = sorted(p.poll() for p in started if p.poll() is not None)
+        ended = sorted(status for p in started if (status := p.poll()) is not None)
         stage.check(set(ended) <= {2}, f"exit statuses {ended}, not 2")
         living = [p.pid for p in started if p.poll() is None]
         holder = stage.made.daemon_pid()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from betcode.testing.chaos.experiment import Experiment
-from betcode.testing.chaos.recovery.daemons import running_turn, said, streaming_again
+from betcode.testing.chaos.recovery.daemons import TARGET_S, running_turn, said, streaming_again
 from betcode.testing.chaos.stage import Stage
 from betcode.testing.chaos.talk import Talk
 
@@ -21,7 +21,7 @@ async def _cut(stage: Stage) -> str:
     """As after a power cut: everything has ended, and the end of the file was not synced."""
     stage.gaps_allowed = True
     talk, key = await running_turn(stage)
-    stage.kill_everything()
+    killed_s = stage.kill_everything()
     file = journal(talk)
     content = file.read_bytes()
     ends = [n for n, byte in enumerate(content) if byte == 10]
@@ -29,6 +29,7 @@ async def _cut(stage: Stage) -> str:
     at = stage.rng.randrange(ends[line] + 5, ends[line + 1] - 5)
     with file.open("r+b") as opened:
         opened.truncate(at)
+    stage.took(await stage.daemon_answers(killed_s), target_s=TARGET_S)
     state = await talk.outcome(key)
     told = [e["kind"] for e in talk.view.events if e["kind"] in ("gap", "error")]
     stage.check_outcome(talk, state, said(60), "unknown")
@@ -41,8 +42,9 @@ async def _deleted(stage: Stage) -> str:
     """Everything has ended and the journal is gone."""
     stage.gaps_allowed = True
     talk, key = await running_turn(stage)
-    stage.kill_everything()
+    killed_s = stage.kill_everything()
     journal(talk).unlink()
+    stage.took(await stage.daemon_answers(killed_s), target_s=TARGET_S)
     state = await talk.outcome(key)
     gaps = talk.view.of("gap")
     stage.check_outcome(talk, state, said(60), "unknown")
@@ -73,7 +75,7 @@ async def _cut_under_keeper(stage: Stage) -> str:
     file = journal(talk)
     with file.open("r+b") as opened:
         opened.truncate(stage.rng.randrange(file.stat().st_size // 2, file.stat().st_size - 1))
-    await streaming_again(stage, talk, killed_s)
+    stage.took(await stage.daemon_answers(killed_s), target_s=TARGET_S)
     state = await talk.outcome(key)
     stage.check_outcome(talk, state, said(60))
     await talk.goes_on()

@@ -31,8 +31,8 @@ ANSWER: Final = words(12).replace("w", "z")
 class Phase:
     """A moment of a turn: the script that leads to it, how to wait for it, and what must come of it.
 
-    `calls`: tool calls that the message makes, `calls_of_lost` when keeper or claude die. Its outcome is always the same:
-    docs/recovery.md has no row for these moments, at a first death, by which it is anything else than completed.
+    `calls`: tool calls that the message makes, `calls_of_lost` when keeper or claude die. It is always completed: by
+    docs/recovery.md, nothing else comes of a first death at one of these moments.
     """
 
     id: str
@@ -286,7 +286,7 @@ EXPERIMENTS: Final = (
         Experiment(
             f"phase.streaming.{victim}-again",
             f"kill -9 of the {victim} while text is being streamed, and again in the next try",
-            "the message is sent again; the second time claude is told, which has noted it as unanswered; answered once",
+            "the message is sent again; the second time claude, which noted it as unanswered, is told; answered once",
             partial(_kill_in_two_answers, victim),
         )
         for victim in ("keeper", "claude")
