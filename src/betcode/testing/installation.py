@@ -19,7 +19,7 @@ from betcode.client.client import Client
 from betcode.client.start import start_daemon
 from betcode.config.paths import Paths
 from betcode.keeper.report import read_report
-from betcode.keeper.tree import find_tree, kill, processes, start_ticks
+from betcode.keeper.tree import Process, find_tree, kill, processes
 from betcode.model.rows import Options
 from betcode.testing.claude_home import RunningModelServer, bundled_claude, clean_env, model_server
 
@@ -45,6 +45,8 @@ class Installation:
             "BETCODE_RUNTIME_DIR": str(self.paths.runtime),
             "BETCODE_CLAUDE": str(bundled_claude()),
         }
+        self._mark = f"BETCODE_DATA_DIR={self.paths.data}\0".encode()
+        """In the environment of the daemon and of all clients."""
 
     async def start_daemon(self) -> None:
         """Start a daemon in the background, as a client would; returns when it answers."""
@@ -72,7 +74,7 @@ class Installation:
             pid = int(self.paths.lock.read_text(encoding="ascii") or "0")
         except (FileNotFoundError, ValueError):
             return None
-        return pid if pid and start_ticks(pid) is not None else None
+        return pid if pid and self._mark in _environment(pid) else None  # a number may have a new owner
 
     def kill_daemon(self) -> int:
         """kill -9 the daemon. Returns its pid; 0 if none lived."""
@@ -88,9 +90,8 @@ class Installation:
 
     def _kill_own(self) -> None:
         """End the daemon and all clients, and whatever they are starting at this moment."""
-        own = f"BETCODE_DATA_DIR={self.paths.data}\0".encode()
         for _ in range(_ROUNDS):
-            found = [p for p in processes().values() if own in _environment(p.pid) and kill(p, signal.SIGKILL)]
+            found = [p for p in processes().values() if self._mark in _environment(p.pid) and kill(p, signal.SIGKILL)]
             if not found:
                 return
             time.sleep(_POLL_S)
@@ -99,10 +100,9 @@ class Installation:
         """End everything that this installation started and that still lives, by pid and mark."""
         self._kill_own()
         for run in self.runs():
-            for pid in (run["keeper_pid"], run["claude_pid"]):
-                with contextlib.suppress(ProcessLookupError):
-                    if start_ticks(pid) is not None:
-                        os.kill(pid, signal.SIGKILL)
+            for who in ("keeper", "claude"):
+                if run[f"{who}_start"] is not None:  # else it had ended before its keeper wrote this
+                    kill(Process(run[f"{who}_pid"], 0, run[f"{who}_start"]), signal.SIGKILL)
             for process in find_tree(-1, run["mark"]):
                 kill(process, signal.SIGKILL)
 
