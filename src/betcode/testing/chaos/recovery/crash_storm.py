@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from betcode.testing.chaos.experiment import Experiment
-from betcode.testing.chaos.recovery.daemons import said, streamed
+from betcode.testing.chaos.recovery.daemons import ANOTHER_S, said, streamed
 from betcode.testing.chaos.stage import Stage
 from betcode.testing.chaos.talk import Talk
 from betcode.testing.claude_home import bundled_claude
@@ -40,9 +40,12 @@ async def _crashed(stage: Stage, talk: Talk) -> dict[str, Any]:
 
 
 async def _retry(stage: Stage, talk: Talk, key: str, answer: str) -> None:
+    seen, begun_s = len(talk.view.events), time.monotonic()
     done = await asyncio.to_thread(stage.command(), "sessions", "retry", talk.session)
     stage.check(done.status == 0, f"the retry ended with {done.status}: {done.err}")
     state = await talk.outcome(key)
+    if (started_s := talk.view.first_s(seen, frozenset({"turn_started"}))) is not None:
+        stage.took(started_s - begun_s, target_s=ANOTHER_S)
     stage.check_outcome(talk, state, answer)
     await talk.goes_on()
 

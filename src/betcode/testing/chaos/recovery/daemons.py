@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -60,9 +61,15 @@ async def adopted(stage: Stage, talk: Talk, key: str, *, count: int = 60) -> Non
 
 
 async def streaming_again(stage: Stage, talk: Talk, since_s: float) -> None:
-    """Note how long it took until text came again."""
-    await until(lambda: talk.view.last_text_s > since_s + TOLD_S, within_s=NEWS_S, what="text again")
-    stage.took(talk.view.last_text_s - since_s, target_s=TARGET_S)
+    """Note how long it took until text came again, or the end of the turn."""
+    view = talk.view
+    await until(lambda: view.last_text_s > since_s + TOLD_S or view.of("turn_ended"), within_s=NEWS_S, what="text")
+    moments = [
+        moment for event, moment in zip(view.events, view.moments_s, strict=True) if event["kind"] == "turn_ended"
+    ]
+    stage.took(
+        min([*moments, view.last_text_s if view.last_text_s > since_s else math.inf]) - since_s, target_s=TARGET_S
+    )
 
 
 async def _kill_with_ten_turns(stage: Stage) -> str:

@@ -25,6 +25,8 @@ DRAINED_S: Final = 2.0
 """Until a claude whose keeper died, and which does not end by itself, is ended."""
 HELD_S: Final = 12.0
 """For a keeper that may yet answer, and for a lock that may yet be let go."""
+LONG: Final = 120
+"""Words of an answer that lasts longer than the stop of its keeper."""
 INNOCENT: Final = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])
@@ -58,22 +60,22 @@ async def _killed_with_stopped_claude(stage: Stage) -> str:
 
 
 async def _stopped(stage: Stage) -> str:
-    talk, key = await running_turn(stage)
+    talk, key = await running_turn(stage, LONG)
     talk.signal("keeper", signal.SIGSTOP)
     await stage.pause(1.0, 3.0)
     await streaming_again(stage, talk, talk.signal("keeper", signal.SIGCONT))
-    await adopted(stage, talk, key)
+    await adopted(stage, talk, key, count=LONG)
     await talk.goes_on()
     return "all that claude printed meanwhile came afterwards"
 
 
 async def _stopped_at_adoption(stage: Stage) -> str:
-    talk, key = await running_turn(stage)
+    talk, key = await running_turn(stage, LONG)
     talk.signal("keeper", signal.SIGSTOP)
     stage.kill_daemon()
     await stage.pause(1.5, 2.5)
     await streaming_again(stage, talk, talk.signal("keeper", signal.SIGCONT))
-    await adopted(stage, talk, key)
+    await adopted(stage, talk, key, count=LONG)
     await talk.goes_on()
     return "the next daemon waited for it and adopted the turn"
 

@@ -241,6 +241,7 @@ async def _kill_in_two_answers(victim: str, stage: Stage) -> str:
     """The second process of a message has to be told again: what the first one stored is no answer."""
     talk = await stage.talk()
     key = await talk.send("killed twice", {**TEXT, "words": 60}, told={**TEXT, "words": 60})
+    seen, killed_s = 0, time.monotonic()
     for _ in range(2):
         begun_s = time.monotonic()
         await until(
@@ -251,10 +252,10 @@ async def _kill_in_two_answers(victim: str, stage: Stage) -> str:
         await stage.pause(0.0, 0.6)
         if talk.finals(key):
             break
-        seen = len(talk.view.events)
-        talk.strike(victim)
+        seen, killed_s = len(talk.view.events), talk.strike(victim)
         await talk.until("notice", after=seen)
     state = await talk.outcome(key)
+    stage.went_on(talk, killed_s, after=seen, target_s=CLAUDE_TARGET_S + DRAINED_S + 1.0)
     stage.check_outcome(talk, state, words(60).replace("w", "s"))
     await talk.goes_on()
     return state
