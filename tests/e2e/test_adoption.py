@@ -26,11 +26,6 @@ def test_todays_daemon_adopts_a_turn_under_a_keeper_of_the_first_release(tmp_pat
     succeeds(tmp_path, "adopt.older-keeper")
 
 
-@pytest.mark.req("PS-6", "PS-7")
-def test_a_daemon_that_is_told_to_end_leaves_its_turns_to_the_next_one(tmp_path: Path) -> None:
-    succeeds(tmp_path, "adopt.sigterm")
-
-
 @pytest.mark.req("RS-3", "PS-6")
 def test_of_several_daemons_started_at_once_one_adopts_the_turn(tmp_path: Path) -> None:
     succeeds(tmp_path, "adopt.two-daemons")
@@ -56,16 +51,6 @@ def test_a_stopped_keeper_that_goes_on_in_time_is_adopted(tmp_path: Path) -> Non
     succeeds(tmp_path, "adopt.keeper-stopped-then-adopted")
 
 
-@pytest.mark.req("PS-6")
-def test_a_journal_that_was_deleted_under_its_keeper_costs_no_answer(tmp_path: Path) -> None:
-    succeeds(tmp_path, "adopt.journal-deleted-under-keeper")
-
-
 @pytest.mark.req("PS-6", "RS-2")
 def test_a_journal_that_was_cut_in_the_middle_of_a_line_is_told(tmp_path: Path) -> None:
     succeeds(tmp_path, "adopt.journal-cut")
-
-
-@pytest.mark.req("PS-6")
-def test_a_turn_and_a_question_survive_a_wall_clock_that_is_set(tmp_path: Path) -> None:
-    succeeds(tmp_path, "adopt.clock-back")

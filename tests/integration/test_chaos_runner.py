@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def test_each_result_is_in_the_report_and_one_failure_is_enough(tmp_path: Path) 
     assert "KeyError('by mistake')" in said[2]
     assert "deadline" in said[3]
     assert found[0]["recovery_s"] == 0.5
+
+
+async def _dies(_stage: Stage) -> str:
+    sys.exit(9)
+
+
+def test_side_by_side_each_has_a_process_of_its_own_and_the_death_of_one_is_its_failure(tmp_path: Path) -> None:
+    chosen = [experiment("alone", _fine, apart=True), experiment("dies", _dies), experiment("fine", _fine)]
+    series = Series(chosen, tmp_path / "report.json", seed=1, lanes=2)
+    assert series.run() == 1
+    assert [result.ok for result in series.results] == [True, False, True]
+    assert series.results[1].observed == "the experiment broke: its process ended with 9"
 
 
 def test_what_is_not_begun_in_time_is_said_to_be_not_run_and_is_a_failure(tmp_path: Path) -> None:

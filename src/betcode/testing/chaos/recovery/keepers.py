@@ -147,7 +147,8 @@ async def _stale_files(stage: Stage) -> str:
         stage.made.paths.lock.write_text(f"{pid}\n")  # a pid file that names somebody else
         (talk.folder / "99.run").write_bytes(b"\0\xff{")
         (talk.folder / "1.exit.new").write_bytes(b'{"code": 0')
-        (talk.folder / "1.in").open("ab").write(b'{"id": "torn')
+        with (talk.folder / "1.in").open("ab") as records:
+            records.write(b'{"id": "torn')
         for path in (stage.made.paths.socket, talk.folder / "keeper.sock"):
             stage.check(path.exists(), f"{path.name} was not left behind: nothing to try")
         state = await talk.outcome(key)
