@@ -163,7 +163,7 @@ def test_the_user_is_asked_at_once_when_the_settings_say_so() -> None:
 def test_a_finished_tool_is_not_run_again_whether_its_result_was_stored_or_not(flushed: bool) -> None:
     async def test(made: Installation, client: Client, session: str) -> None:
         answer = {"words": 100, "delta_ms": 50}
-        # A call whose end was just seen may be missing in the transcript too: the model knows of it from what it is told.
+        # The call itself may be missing in the transcript too: then the model knows of it from what it is told.
         key = await send(client, session, scripted("work", QUICK, answer, keep=True, told=answer))
         seen = await come(client, session, "tool_result")
         if flushed:
