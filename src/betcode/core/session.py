@@ -23,6 +23,7 @@ from betcode.core.inputs import (
     Behind,
     Clear,
     Close,
+    DirectoryGone,
     Ended,
     Halt,
     Input,
@@ -115,6 +116,8 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
             process.on_time(draft)
         case Behind():
             process.on_behind(draft, news)
+        case DirectoryGone():
+            process.on_directory_gone(draft)
         case Sighted():
             foreign.on_sight(draft, news)
             process.on_blocked(draft)

@@ -154,6 +154,7 @@ class _App:
                 slots=Slots(self.config.daemon.slots, self.config.daemon.queue),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
                 policy=policy_of(self.config),
+                is_directory=os.path.isdir,
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
             )
             self.apply = lambda config: _apply(config, launcher, claude, world)

@@ -102,6 +102,10 @@ class SessionRunner:
         finally:
             self._tickets.pop(ticket, None)
 
+    def tell(self, news: Input) -> None:
+        """Hand in something that nobody waits for, before the loop has begun."""
+        self._inbox.put_nowait(news)
+
     async def until(self, holds: Callable[[Session], bool], steady_s: float) -> bool:
         """Wait until the committed session is so; False when that did not come by `steady_s`."""
         listener = asyncio.Event()

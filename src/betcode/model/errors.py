@@ -44,6 +44,7 @@ CODES: dict[str, Code] = {
     "agent.stall": Code(Exit.AGENT_ERROR, "The API was silent in the middle of a turn, which was interrupted."),
     "agent.hang": Code(Exit.AGENT_ERROR, "claude was silent in the middle of a turn, which was interrupted."),
     "agent.unknown_outcome": Code(Exit.AGENT_ERROR, "claude ended in a turn that had used tools."),
+    "session.directory_gone": Code(Exit.BAD_ARGUMENTS, "The session's directory does not exist any more."),
     "session.foreign_use": Code(Exit.AGENT_ERROR, "Somebody else's claude works on the session's conversation."),
     "agent.transcript_unreadable": Code(Exit.AGENT_ERROR, "What claude has stored of the conversation cannot be read."),
     "agent.rate_limited": Code(Exit.RATE_LIMITED, "The API refused the turn because of a rate or usage limit."),
