@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -49,3 +50,15 @@ def test_a_run_that_was_started_and_left_nothing_is_a_crash() -> None:
     decision = decide(session, Ended(session.run, None, None, NO_TRACE))
     assert decision.session.fruitless == 1
     assert [e.code for e in decision.events if isinstance(e, Notice)] == ["agent.error"]
+
+
+@pytest.mark.req("PS-6")
+@pytest.mark.parametrize("process", [Process.READY, Process.STOPPING])
+def test_the_end_of_a_claude_that_had_nothing_to_do_is_stored(process: Process) -> None:
+    idle = replace(new_session(), run=1, process=process, shown_state="IDLE")
+    decision = decide(idle, Ended(1, 0, None, ""))
+    assert decision.stores
+    assert to_row(decision.session).life["process"] == "none"
+    assert [(e.state, e.reason) for e in decision.events if isinstance(e, Status)] == [
+        ("IDLE", "claude has ended (exit code 0)")
+    ]

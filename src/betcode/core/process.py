@@ -105,6 +105,8 @@ def on_ended(draft: Draft, news: Ended) -> None:
         _count_crash(draft, f"claude ended unexpectedly ({describe(news)})", "", news.stderr_tail)
     else:
         messages.pump(draft)
+    if not draft.events:  # nobody else would store that it is gone, and the next daemon would look for it again
+        draft.tell(draft.session.reason or f"claude has ended ({describe(news)})")
 
 
 def _settle_messages(draft: Draft, written: frozenset[str]) -> None:

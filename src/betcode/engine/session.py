@@ -111,7 +111,7 @@ class SessionRunner:
         listener = asyncio.Event()
         self.feed.listeners.add(listener)
         try:
-            while not holds(self.session):
+            while not (holds(self.session) and self.feed.settled):
                 left = steady_s - self.world.clock.now().steady_s
                 if left <= 0:
                     return False
