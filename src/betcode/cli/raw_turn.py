@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
+
+from betcode.cli.raw_denials import Denials
 
 INNER = frozenset({"control_request", "control_response", "control_cancel_request", "command_lifecycle", "keep_alive"})
 """Types of lines that are between claude and the daemon."""
@@ -62,20 +64,30 @@ class RawTurn:
     over: bool = False
     """claude prints nothing more about this message."""
     _begun: bool = False
+    _denials: Denials = field(default_factory=Denials)
 
-    def take(self, line: bytes) -> bytes | None:
-        """The line if it is to be printed."""
+    def take(self, line: bytes) -> list[bytes]:
+        """The line if it is to be printed, with those that `claude -p` would print before it."""
         found = head(line)
+        before = self._before(found, line)
+        return [*before, line] if self._prints(found, line) else []
+
+    def _before(self, found: Head, line: bytes) -> list[bytes]:
+        if found.type == "control_request":
+            self._denials.asked(line)
+        return self._denials.before(line) if found.type == "user" and not self.whole else []
+
+    def _prints(self, found: Head, line: bytes) -> bool:
         if found.type == "command_lifecycle" and found.command_uuid == self.message_id:
             self._begun = self._begun or found.state == "started" or self.whole
             self.over = self.over or (self.result is not None and found.state != "started")
-            return line if self.whole else None
+            return self.whole
         if not self._begun or (self.result is not None and not self.whole):
-            return None
+            return False
         if found.type == "result" and self._is_ours(found):
             self.result = line
             self.over = not self.whole  # its `completed` comes after the result
-        return line if self.whole or printed(found, partial=self.partial) else None
+        return self.whole or printed(found, partial=self.partial)
 
     def _is_ours(self, found: Head) -> bool:
         named = found.user_message_uuids or ([found.user_message_uuid] if found.user_message_uuid else [])
