@@ -128,16 +128,27 @@ def test_the_id_in_the_result_resumes_the_session(betcode: Command) -> None:
     assert second.json()["result"] == words(3)
 
 
-def test_raw_prints_every_line_as_it_stands_in_the_journal(betcode: Command, made: Installation) -> None:
+@pytest.mark.req("ND-4")
+def test_raw_prints_all_that_claude_prints_in_a_session_with_one_turn(betcode: Command, made: Installation) -> None:
     ended = betcode("run", "--raw", "--allow", "Bash", PROMPT)
     assert ended.status == 0
-    sessions = betcode("status", "--json").json()["sessions"]
-    journal = b"".join(
-        file.read_bytes() for file in sorted((made.paths.sessions / sessions[0]["id"]).glob("*.out"))
-    ).decode()
-    assert ended.out in journal
-    assert [line["type"] for line in ended.lines()][-2:] == ["result", "command_lifecycle"]
-    assert {"stream_event", "command_lifecycle", "assistant", "result"} <= {line["type"] for line in ended.lines()}
+    kinds = [(line["type"], line.get("subtype"), line.get("state")) for line in ended.lines()]
+    assert kinds[0] == ("control_response", None, None)
+    assert kinds[-1] == ("system", "session_state_changed", "idle")
+    assert ended.out == journal(betcode, made)
+
+
+@pytest.mark.req("ND-4")
+def test_raw_of_a_later_turn_begins_where_the_earlier_one_ended(betcode: Command, made: Installation) -> None:
+    first = betcode("run", "--raw", scripted("one", {"words": 2}))
+    second = betcode("run", "--raw", "--continue", scripted("two", {"words": 3}))
+    assert first.out + second.out == journal(betcode, made)
+
+
+def journal(betcode: Command, made: Installation) -> str:
+    """What claude printed in the newest session."""
+    newest = betcode("status", "--json").json()["sessions"][0]["id"]
+    return "".join(file.read_text() for file in sorted((made.paths.sessions / newest).glob("*.out")))
 
 
 @pytest.mark.req("PS-6")

@@ -53,10 +53,26 @@ def test_text_that_is_being_written_is_shown_when_it_is_wanted() -> None:
     assert kinds == ["system/init", "system/status", "stream_event", "assistant", "brand_new", "result"]
 
 
-def test_the_whole_is_every_byte_from_the_first_line_about_the_message_on() -> None:
+IDLE = raw(type="system", subtype="session_state_changed", state="idle")
+
+
+def test_the_whole_is_every_byte_from_the_first_line_about_the_message_on_until_claude_is_idle() -> None:
     turn = RawTurn(OURS, whole=True)
-    assert shown(turn)[:13] == LINES[1:14]
+    assert shown(turn) == LINES[1:]
+    assert not turn.over
+    assert turn.take(IDLE) == [IDLE]
     assert turn.over
+
+
+def test_the_whole_begins_before_the_first_line_about_a_message_that_claude_gets_alone() -> None:
+    assert shown(RawTurn(OURS, whole=True, alone=True)) == LINES
+
+
+def test_the_whole_ends_before_the_next_message() -> None:
+    turn = RawTurn(OURS, whole=True)
+    shown(turn)
+    assert (turn.take(life(OTHER, "queued")), turn.over) == ([life(OTHER, "queued")], False)
+    assert (turn.take(life(OTHER, "started")), turn.over) == ([], True)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,9 @@ class RawTurn:
     message_id: str
     partial: bool = False
     whole: bool = False
-    """Everything that claude prints from the first line about this message on, as it is."""
+    """Everything that claude prints, as it is, until it is idle or begins another message."""
+    alone: bool = False
+    """claude does nothing else before, so what it prints before its first line about this message belongs to it too."""
     result: bytes | None = None
     """claude's result line for this message, once it came."""
     over: bool = False
@@ -80,14 +82,27 @@ class RawTurn:
     def _prints(self, found: Head, line: bytes) -> bool:
         if found.type == "command_lifecycle" and found.command_uuid == self.message_id:
             self._begun = self._begun or found.state == "started" or self.whole
-            self.over = self.over or (self.result is not None and found.state != "started")
             return self.whole
-        if not self._begun or (self.result is not None and not self.whole):
+        if self.whole:
+            return self._prints_whole(found, line)
+        if not self._begun or self.result is not None:
             return False
         if found.type == "result" and self._is_ours(found):
             self.result = line
-            self.over = not self.whole  # its `completed` comes after the result
-        return self.whole or printed(found, partial=self.partial)
+            self.over = True
+        return printed(found, partial=self.partial)
+
+    def _prints_whole(self, found: Head, line: bytes) -> bool:
+        if not (self._begun or self.alone):
+            return False
+        if found.type == "result" and self._is_ours(found):
+            self.result = line
+        elif self.result is not None and found.kind == "system/session_state_changed" and found.state == "idle":
+            self.over = True
+        elif self.result is not None and found.type == "command_lifecycle" and found.state == "started":
+            self.over = True
+            return False
+        return True
 
     def _is_ours(self, found: Head) -> bool:
         named = found.user_message_uuids or ([found.user_message_uuid] if found.user_message_uuid else [])

@@ -18,7 +18,7 @@ from betcode.cli.invocation import Invocation, pass_invocation
     show_default=True,
     help="text: the answer. json: claude's result object. stream-json: the lines that claude -p prints, result last.",
 )
-@click.option("--raw", is_flag=True, help="Print every line that claude prints, as it is.")
+@click.option("--raw", is_flag=True, help="Print every line that claude prints, as it is, until it is idle.")
 @click.option("--verbose", is_flag=True, help="Accepted for scripts written for claude -p; always on.")
 @click.option("--include-partial-messages", "partial", is_flag=True, help="With stream-json: text while it is written.")
 @click.option(

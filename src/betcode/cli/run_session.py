@@ -28,7 +28,7 @@ from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Create, ListSessions, Permissions, Send, Show
 from betcode.model.rows import Options
-from betcode.model.states import SessionState
+from betcode.model.states import AT_REST, SessionState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,8 @@ async def _run(invocation: Invocation, options: RunOptions, text: str, directory
             note=live.note if text_form else remark,
             questions=await _questions(client, session, options, live.note if text_form else remark),
         )
-        turn = RawTurn(key, partial=options.partial, whole=options.raw)
+        alone = session["state"] in AT_REST and not session["waiting"]
+        turn = RawTurn(key, partial=options.partial, whole=options.raw, alone=alone)
         shows = options.raw or options.output_format == "stream-json"
         raw: RawOutput | None = None
         if not text_form:
