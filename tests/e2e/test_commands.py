@@ -244,6 +244,17 @@ def test_errors_for_programs_are_one_json_object(betcode: Command) -> None:
     assert betcode("run", "--output-format=json", "--fly").json()["error"]["code"] == "request.usage"
 
 
+@pytest.mark.req("PS-3")
+def test_5_a_closed_session_is_not_started_afresh_and_an_idle_one_need_not_be(betcode: Command) -> None:
+    session = betcode.session_of(betcode("run", "--output-format", "json", scripted("hi", {"text": "ok"})))
+    assert betcode("sessions", "retry", session).out == "there was nothing to retry; messages that wait: 0\n"
+    betcode("sessions", "close", session)
+    ended = betcode("sessions", "retry", session)
+    assert (ended.status, ended.out) == (5, "")
+    assert error_of(ended) == "the session is closed and cannot be started again"
+    assert betcode("sessions", "retry", "--json", session).json()["error"]["code"] == "session.closed"
+
+
 # --- 6, 7, 72, 78 ------------------------------------------------------------------------------------------------
 
 

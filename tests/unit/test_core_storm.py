@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from betcode.core.draft import Decision
-from betcode.core.effects import StartProcess
-from betcode.core.inputs import Ended, Input, Started
-from betcode.core.life import Process, Session, from_rows, to_row
+from betcode.core.effects import Refuse, Reply, StartProcess
+from betcode.core.inputs import Ended, Input, Retry, Started
+from betcode.core.life import Process, Session, from_rows, state_of, to_row
 from betcode.core.session import step
 from betcode.model.events import Notice, Status
 from betcode.testing.builders import at, new_session, submit
@@ -62,3 +62,19 @@ def test_the_end_of_a_claude_that_had_nothing_to_do_is_stored(process: Process) 
     assert [(e.state, e.reason) for e in decision.events if isinstance(e, Status)] == [
         ("IDLE", "claude has ended (exit code 0)")
     ]
+
+
+def retried(session: Session) -> tuple[object, ...]:
+    """State afterwards and what whoever asked is told."""
+    decision = decide(session, Retry(7, "ann"))
+    (told,) = [e for e in decision.effects if isinstance(e, Reply | Refuse)]
+    return state_of(decision.session), told.body if isinstance(told, Reply) else told.error.code
+
+
+@pytest.mark.req("PS-3")
+def test_a_retry_starts_what_is_stopped_and_says_so_where_there_is_nothing_to_start() -> None:
+    idle = replace(new_session(), run=1, shown_state="IDLE")
+    assert retried(idle) == ("IDLE", {"waiting": 0, "retried": False})
+    assert retried(replace(idle, crashed=True)) == ("IDLE", {"waiting": 0, "retried": True})
+    assert retried(replace(idle, closed=True)) == ("CLOSED", "session.closed")
+    assert retried(replace(idle, process=Process.STOPPING, closing=True))[1] == "session.closed"

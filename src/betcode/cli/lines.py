@@ -139,6 +139,12 @@ def _minor(event: dict[str, Any]) -> list[str]:
             return [f"  ({event['kind']})"]
 
 
+def retried_text(body: dict[str, Any]) -> str:
+    """What a retry did."""
+    what = "started afresh" if body.get("retried", True) else "there was nothing to retry"
+    return f"{what}; messages that wait: {body['waiting']}"
+
+
 def queue_lines(messages: list[dict[str, Any]], *, held: bool) -> list[str]:
     """Messages without an outcome, each with its state and why it waits."""
     if not messages:

@@ -179,9 +179,16 @@ def retry(invocation: Invocation, session: str, *, as_json: bool) -> int:
     Example:
       betcode sessions retry k3jq
     """
+    from betcode.cli.ask import ask
+    from betcode.cli.lines import retried_text
     from betcode.model.frames import Retry
 
-    return _one(invocation, Retry(session=session), as_json, "started afresh; messages that wait: {waiting}")
+    body = ask(invocation, Retry(session=session))
+    if as_json:
+        say_json(body)
+    else:
+        say(retried_text(body))
+    return 0
 
 
 @sessions.command()
