@@ -1,8 +1,8 @@
-"""The line `system/permission_denied` that `claude -p` prints for a call it refuses, where the daemon refused it (pure).
+"""claude's line `system/permission_denied`, printed where the daemon refused a call and claude leaves it out (pure).
 
-claude leaves the line out when it asked its host and the host said no. To a script that reads the output of `claude -p`
-there is no host: it gets the line, in claude's own shape, before the line with the refused call's result. A claude whose
-results do not tell who decided (`tool_result_meta`) gets none: a call that was allowed and failed looks the same.
+claude leaves it out when it asked its host and the host said no. To a script that reads the output of `claude -p`
+there is no host: it gets the line, in claude's own shape, before the line with the refused call's result. A claude
+whose results do not tell who decided (`tool_result_meta`) gets none: a call that was allowed and failed looks the same.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
 from betcode.engine.ports import Link
 from betcode.engine.tasks import Tasks
+from betcode.engine.traces import Traces
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -74,6 +75,8 @@ class SessionRunner:
         self.world = world
         trace = {"trace_id": row.options.trace_id} if row.options.trace_id else {}
         self.log = world.log.bind(session_id=row.id, **trace)
+        self._run_log = self.log
+        self.traces = Traces(self.log, row.options.trace_id)
         self.session: Session = from_rows(row, tuple(messages), tuple(permissions))
         self.feed = Feed(row.id, row.epoch, row.seq)
         self.link: Link | None = None
@@ -304,7 +307,7 @@ class SessionRunner:
             self.log.info("the daemon before this one ended before it had started claude", run=self.session.run)
         elif self.session.process is not Process.STOPPING and not self.session.closing:
             self.world.meter.crashed("none" if news.code is None else str(news.code))
-        self.log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
+        self._run_log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
         run = self.session.run
         ended = Ended(run, news.code, news.signal, news.reason, news.stderr_tail, news.written, news.never_started)
         self._step(ended)
@@ -329,7 +332,9 @@ class SessionRunner:
 
     def _count(self, rows: tuple[Message | Permission, ...]) -> None:
         for row in rows:
-            if isinstance(row, Permission) and row.settled_at and row.delivery.value != "delivered":
+            if isinstance(row, Message):
+                self.traces.moved(row)
+            elif row.settled_at and row.delivery.value != "delivered":
                 waited = max(0.0, self.world.clock.now().unix_s - row.asked_at_unix_s)
                 self.world.meter.permission(row.tool, row.state.value, waited)
 
@@ -360,16 +365,17 @@ class SessionRunner:
         self._holds_start = True
         begun = self.world.clock.now().steady_s
         try:
-            link = await self.world.launcher.start(to_row(self.session))
+            self._run_log, row = self.traces.of_run(to_row(self.session), self.session.waiting)
+            link = await self.world.launcher.start(row)
         except BetcodeError as error:
             self.world.meter.spawned(error.code, self.world.clock.now().steady_s - begun)
-            self.log.error("claude could not be started", error_type=error.code, detail=str(error))
+            self._run_log.error("claude could not be started", error_type=error.code, detail=str(error))
             lasting = error.code in LASTING
             await self._inbox.put(StartFailed(run, error.code, str(error), error.hint, lasting))
             return
         took = self.world.clock.now().steady_s - begun
         self.world.meter.spawned("ok", took)
-        self.log.info("claude started", run=run, claude_pid=link.claude_pid, duration_ms=round(took * 1000))
+        self._run_log.info("claude started", run=run, claude_pid=link.claude_pid, duration_ms=round(took * 1000))
         await self._inbox.put(_LinkUp(run, link))
 
     def _release_start(self, *, force: bool = False) -> None:
