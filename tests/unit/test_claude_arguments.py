@@ -5,6 +5,7 @@ import json
 import pytest
 
 from betcode.cli.claude_arguments import read_arguments
+from betcode.cli.rule_list import rules_of
 from betcode.model.errors import BetcodeError
 
 USUAL = ["--output-format", "stream-json", "--verbose", "--system-prompt", "", "--input-format", "stream-json"]
@@ -54,3 +55,18 @@ def test_servers_inside_the_program_are_refused_and_others_pass() -> None:
     assert read_arguments(["--mcp-config", "a/file.json"], {}).options.more == ("--mcp-config=a/file.json",)
     with pytest.raises(BetcodeError, match="calculator"):
         read_arguments(["--mcp-config", json.dumps({"mcpServers": {"calculator": {"type": "sdk"}}})], {})
+
+
+@pytest.mark.parametrize(
+    "given, rules",
+    [
+        (["Bash(git *),Edit"], ("Bash(git *)", "Edit")),
+        (["Bash(git log, git diff) Edit(src/**)", "Read"], ("Bash(git log, git diff)", "Edit(src/**)", "Read")),
+        ([" , ", ""], ()),
+        (["a) b"], ("a)", "b")),
+    ],
+)
+def test_a_list_of_rules_is_separated_by_commas_or_spaces_outside_of_brackets(
+    given: list[str], rules: tuple[str, ...]
+) -> None:
+    assert rules_of(given) == rules

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import msgspec
 
+from betcode.cli.rule_list import rules_of
 from betcode.model.errors import BetcodeError
 from betcode.model.rows import PASSED_ON, Options
 
@@ -77,8 +78,8 @@ def read_arguments(argv: Sequence[str], env: Mapping[str, str]) -> ClaudeArgumen
         more.append("--strict-mcp-config")
     options = Options(
         model=given.model,
-        allow=_rules(given.allowedTools),
-        disallow=_rules(given.disallowedTools),
+        allow=rules_of(given.allowedTools),
+        disallow=rules_of(given.disallowedTools),
         max_turns=given.max_turns,
         permission_mode=given.permission_mode,
         add_dirs=tuple(given.add_dir),
@@ -115,16 +116,3 @@ def _refuse_inner_servers(configs: Sequence[str]) -> None:
                 f"betcode-claude: MCP servers inside the program are not supported through betcode: {', '.join(inner)}",
                 hint="Run them as servers of their own, or use claude itself. See docs/sdk.md.",
             )
-
-
-def _rules(given: Sequence[str]) -> tuple[str, ...]:
-    """Rules from comma-separated lists; a comma inside brackets belongs to its rule."""
-    rules, depth, rule = [], 0, ""
-    for character in ",".join(given):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if character == "," and depth <= 0:
-            rules.append(rule.strip())
-            rule = ""
-        else:
-            rule += character
-    return tuple(r for r in (*rules, rule.strip()) if r)
