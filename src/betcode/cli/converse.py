@@ -16,10 +16,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from betcode.cli.converse_input import Command, CtrlC, End, Keyboard, Line, decision, meaning
+from betcode.cli.converse_input import Command, CtrlC, End, Keyboard, Line, meaning
 from betcode.cli.converse_screen import Screen, beginning, farewell
 from betcode.cli.converse_state import Talk, starts_or_ends
 from betcode.cli.converse_words import COMMANDS, HELP, NOT_SENT_CUT, not_a_command
+from betcode.cli.decision import decision
 from betcode.cli.invocation import Invocation
 from betcode.cli.lines import queue_lines, retried_text
 from betcode.cli.new_session import Choice, find_session
