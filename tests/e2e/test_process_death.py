@@ -6,67 +6,15 @@ import asyncio
 import os
 import shutil
 import signal
-import uuid
-from collections import Counter
-from typing import Any
 
 import pytest
 
-from betcode.client.client import Client
 from betcode.keeper.tree import start_ticks
-from betcode.model.frames import Events, Permissions, Send, Show
+from betcode.model.frames import Permissions
 from betcode.testing.installation import Installation, installation, scripted, session_of, until, words
+from betcode.testing.witness import WAIT_S, asked, come, look, outcome, send
 
-WAIT_S = 60.0
 TOOL = {"tool": {"name": "Bash", "input": {"command": "echo x >> counter.txt", "description": "w"}}}
-
-
-async def send(client: Client, session: str, text: str) -> str:
-    key = str(uuid.uuid4())
-    await client.request(Send(session=session, key=key, text=text))
-    return key
-
-
-async def look(client: Client, session: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await client.request(Show(session=session)))["session"]
-    return found
-
-
-async def events(client: Client, session: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await client.request(Events(session=session, after=0, limit=500)))["events"]
-    assert [e["seq"] for e in found] == list(range(1, len(found) + 1))
-    return found
-
-
-async def come(client: Client, session: str, kind: str, **fields: Any) -> list[dict[str, Any]]:
-    """All events once there is one like this."""
-    end = asyncio.get_running_loop().time() + WAIT_S
-    while asyncio.get_running_loop().time() < end:
-        seen = await events(client, session)
-        if any(e["kind"] == kind and all(e.get(k) == v for k, v in fields.items()) for e in seen):
-            return seen
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"no {kind} {fields}; seen: {(await events(client, session))[-5:]}")
-
-
-async def outcome(client: Client, session: str, key: str) -> tuple[str, list[dict[str, Any]]]:
-    """How the message ended, and all events."""
-    end = asyncio.get_running_loop().time() + WAIT_S
-    while asyncio.get_running_loop().time() < end:
-        seen = await events(client, session)
-        states = [e["state"] for e in seen if e["kind"] == "message_state" and e["message_id"] == key]
-        final = [s for s in states if s in ("completed", "failed", "cancelled", "unknown")]
-        if final:
-            assert len(final) == 1
-            return final[0], seen
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{key} has no outcome; session: {await look(client, session)}")
-
-
-def asked(made: Installation) -> Counter[str]:
-    """How often the model was asked, by the prompt's first words."""
-    requests = made.model.stats()["requests"]
-    return Counter(r["prompt"].partition(" @")[0] for r in requests if not r["background"])
 
 
 @pytest.mark.req("INV-1")

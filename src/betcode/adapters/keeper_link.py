@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from collections.abc import Callable
 from errno import ENOENT
 
 from betcode.adapters.session_files import SessionFiles
@@ -20,6 +21,7 @@ from betcode.keeper import protocol
 from betcode.keeper.journal import JournalGap
 from betcode.keeper.protocol import Kind
 from betcode.model import limits
+from betcode.model.conversation import Conversation
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.wire import claude_stdin
 
@@ -33,6 +35,8 @@ def encode(line_id: str, command: Command) -> bytes:
             return claude_stdin.initialize(line_id)
         case effects.StopTurn():
             return claude_stdin.interrupt(line_id)
+        case effects.Withdraw():
+            return claude_stdin.cancel_message(line_id, command.message_uuid)
         case effects.Allow():
             updates = tuple(
                 {"type": "addRules", "rules": [rule], "behavior": "allow", "destination": "session"}
@@ -48,13 +52,30 @@ def encode(line_id: str, command: Command) -> bytes:
 class KeeperLink:
     """One run of one session. See `engine.ports.Link` for what the methods promise."""
 
-    def __init__(self, files: SessionFiles, run: int, *, generation: int, offset: int) -> None:
-        """`offset`: how much of the run's output is known already; `generation` grows with every daemon start."""
+    def __init__(
+        self,
+        files: SessionFiles,
+        run: int,
+        *,
+        generation: int,
+        offset: int,
+        conversation: Callable[[], Conversation] = Conversation,
+    ) -> None:
+        """How to reach one run.
+
+        Args:
+            files: of the session.
+            run: its number.
+            generation: grows with every daemon start.
+            offset: how much of the run's output is known already.
+            conversation: reads what Claude's transcript says, once the process is gone; blocks.
+        """
         self.keeper_pid: int | None = None
         self.claude_pid: int | None = None
         self._files = files
         self._run = run
         self._generation = generation
+        self._conversation = conversation
         self._position = offset
         self._news: deque[News] = deque()
         self._unconfirmed: dict[str, bytes] = {}
@@ -239,9 +260,9 @@ class KeeperLink:
                 self._news.append(Lost(end, self._position - 1, cause))
             self._position = end
             if gap.resume_at is None:
-                self._news.append(self._gone())
+                self._news.append(await asyncio.to_thread(self._gone))
             return
-        self._news.append(Output(self._position, data) if data else self._gone())
+        self._news.append(Output(self._position, data) if data else await asyncio.to_thread(self._gone))
         self._position += len(data)
 
     def _gone(self) -> Gone:
@@ -255,6 +276,7 @@ class KeeperLink:
             stderr_tail=tuple(str(line) for line in tail) if isinstance(tail, list) else (),
             written=self._files.written(self._run),
             never_started=self._exit is None and self._files.left_nothing(self._run),
+            known=self._conversation(),
         )
 
 

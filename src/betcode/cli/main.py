@@ -24,6 +24,7 @@ VERBS = {
     "completion": "betcode.cli.completion:completion",
     "config": "betcode.cli.config:config",
     "daemon": "betcode.cli.daemon:daemon",
+    "doctor": "betcode.cli.doctor:doctor",
     "interrupt": "betcode.cli.send:interrupt",
     "permissions": "betcode.cli.permissions:permissions",
     "protocol": "betcode.cli.protocol:protocol",
@@ -103,6 +104,7 @@ def cli(
       betcode sessions list                      what there is
       betcode attach ID                          watch a session
       betcode status                             how things are
+      betcode doctor                             what is wrong, and what mends it
 
     \b
     Exit statuses: 0 done; 1 claude failed; 2 no daemon; 3 a denied permission ended the task; 4 rate limited;

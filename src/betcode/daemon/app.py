@@ -41,6 +41,7 @@ from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.deletion import sweep_leftovers
+from betcode.engine.lookout import watch
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
 from betcode.engine.restore import restore_all
@@ -143,6 +144,7 @@ class _App:
                 claude,
                 generation=next_generation(self.paths.data / "generation", clock.now().unix_s),
                 environment=dict(os.environ),
+                log=self.log,
                 env_pass=self.config.agent.env_pass,
             )
             world = World(
@@ -207,6 +209,7 @@ class _App:
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
+            registry.beside("look for other claudes", watch(registry.running))
             removed = await self._stopped_or_removed()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True

@@ -157,6 +157,10 @@ class Registry:
             raise BetcodeError("session.deleted", f"session {session} is being deleted", hint=DELETED_HINT)
         return self._runners.get(session) or self._run(self._rows[session])
 
+    def running(self) -> list[SessionRunner]:
+        """The loops of all sessions that have one."""
+        return list(self._runners.values())
+
     @asynccontextmanager
     async def without_runner(self, session: SessionId) -> AsyncIterator[None]:
         """Stop a session's loop, and let none be started before the end of the block."""

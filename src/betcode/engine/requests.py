@@ -90,6 +90,7 @@ class Requests:
             case frames.Interrupt():
                 return await self._ask(request.session, lambda t: inputs.Interrupt(t, client))
             case frames.Release():
+                await self._registry.runner(self._registry.find(request.session)).look()  # to release all that is there
                 return await self._ask(request.session, lambda t: inputs.Release(t, client))
             case frames.Clear():
                 return await self._ask(request.session, lambda t: inputs.Clear(t, client, request.message_id))
@@ -137,6 +138,7 @@ class Requests:
         runner = self._registry.runner(session)
         if known is None:
             runner.traces.came(request.key, trace_id)
+        await runner.look()  # what somebody said elsewhere in the meantime, this message must not be told without
         body = await runner.ask(
             lambda t: inputs.Submit(t, MessageId(request.key), request.text, client, known, request.steer)
         )

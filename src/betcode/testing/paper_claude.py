@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import Struct, field, json
 
 from betcode.core.effects import Allow, Command, Deny, Initialize, Say
+from betcode.core.inputs import Sighted
 from betcode.engine.ports import Link
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, News, Output
@@ -140,10 +141,14 @@ class PaperLauncher:
             self.claudes[session] = PaperClaude(directory / "paper")
         return self.claudes[session]
 
-    async def start(self, row: SessionRow) -> Link:
+    async def start(self, row: SessionRow, *, rerun: bool = False) -> Link:
         """The claude of this session, with nothing printed."""
         self._claude(row.id).begin()
         return PaperLink(self._claude(row.id), row.run, 0)
+
+    async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
+        """Nobody else is there."""
+        return Sighted()
 
     async def adopt(self, row: SessionRow) -> Link:
         """The claude of this session, from where the engine was."""
@@ -153,6 +158,6 @@ class PaperLauncher:
         """What it printed."""
         return offset, self._claude(session).printed[offset : offset + count]
 
-    async def read_back(self, row: SessionRow) -> bytes:
-        """What it printed between checkpoint and offset."""
-        return self._claude(row.id).printed[row.checkpoint : row.offset]
+    async def read_back(self, row: SessionRow, start: int) -> bytes:
+        """What it printed before the offset."""
+        return self._claude(row.id).printed[start : row.offset]
