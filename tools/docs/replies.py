@@ -56,7 +56,7 @@ BODIES: dict[str, Rows] = {
     "Interrupt": (("held", "whole number", "Waiting messages, which stay until `release` or `clear`."),),
     "Release": WAITING,
     "Clear": (("cancelled", "list of text", "Ids of the messages that were cancelled."),),
-    "Retry": WAITING,
+    "Retry": (*WAITING, ("retried", "true or false", "Something was started afresh; false: nothing had to be.")),
     "Close": (("state", "text", "`CLOSED`, or `closing` while its process still ends."),),
     "Delete": (
         ("session", "text", "Its id."),

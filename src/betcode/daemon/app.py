@@ -30,6 +30,7 @@ from betcode.adapters.metrics import Metrics
 from betcode.adapters.server import LocalServer, SocketChannel
 from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.sqlite.store import SqliteStore
+from betcode.config.load import Loaded
 from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
 from betcode.config.tree import Config
@@ -53,9 +54,9 @@ from betcode.model.rows import Options
 
 def run_daemon(
     paths: Paths,
-    config: Config,
+    settings: Loaded,
     *,
-    reload: Callable[[], Config] | None = None,
+    reload: Callable[[], Loaded] | None = None,
     report_fd: int | None = None,
     foreground: bool = True,
     replaces: bool = False,
@@ -64,7 +65,7 @@ def run_daemon(
 
     Args:
         paths: where everything is; created if missing.
-        config: checked settings.
+        settings: checked; their warnings go into the log.
         reload: reads the settings again, for SIGHUP; may raise BetcodeError.
         report_fd: pipe to the process that started this one (`daemon.report`).
         foreground: also log to standard error.
@@ -74,6 +75,7 @@ def run_daemon(
         BetcodeError: the daemon could not start; also reported on `report_fd`.
     """
     report = StartReport(report_fd)
+    config = settings.config
     try:
         prepare(paths)
         lock = DaemonLock(paths.lock)
@@ -85,7 +87,7 @@ def run_daemon(
             paths.log, config.daemon.log_level, bytes_max=config.daemon.log_bytes_max, to_terminal=foreground
         )
         try:
-            asyncio.run(_App(paths, config, lock, log, report, reload).run())
+            asyncio.run(_App(paths, settings, lock, log, report, reload).run())
         except BetcodeError as error:
             log.error("the daemon ends", error_type=error.code, detail=str(error))
             raise
@@ -105,12 +107,14 @@ class _App:
     """One run of the daemon."""
 
     paths: Paths
-    config: Config
+    settings: Loaded
     lock: DaemonLock
     log: JsonLog
     report: StartReport
-    reload: Callable[[], Config] | None = None
+    reload: Callable[[], Loaded] | None = None
     apply: Callable[[Config], None] = lambda config: None
+    config: Config = field(init=False)
+    """The settings in force."""
     started_with: Config = field(init=False)
     started_at: str = ""
     files: int = 0
@@ -120,13 +124,14 @@ class _App:
     conversations: set[Conversation] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.started_with = self.config
+        self.config = self.started_with = self.settings.config
 
     async def run(self) -> None:
         self.files = raise_file_limit()
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
+        warn_of(self.settings, self.log)
         claude = await check_claude(self.config)
         self.log.info("claude found", version=claude.version)
         metrics = Metrics()
@@ -248,15 +253,23 @@ class _App:
         if self.reload is None:
             return
         try:
-            new = self.reload()
+            settings = self.reload()
         except BetcodeError as error:
             self.log.error("the settings are wrong; the old ones stay", error_type=error.code, detail=str(error))
             return
+        warn_of(settings, self.log)
+        new = settings.config
         taken = changed(self.config, new).reloadable
         later = changed(self.started_with, new).needs_restart  # as long as it runs with other values, each time
         self.config = new
         self.apply(new)
         self.log.info("settings read again", changed=taken, needs_restart=later)
+
+
+def warn_of(settings: Loaded, log: JsonLog) -> None:
+    """Log what of the settings is not used, such as an unknown key (CF-1)."""
+    for warning in settings.warnings:
+        log.warning("a setting is not used as it stands", detail=warning)
 
 
 async def check_claude(config: Config) -> ClaudeBinary:

@@ -237,6 +237,8 @@ RAW_LINE_BYTES_MAX: Final = 100 * 1024 * 1024
 """Longest line of claude's own output that is passed on whole: the largest `max_payload_bytes` that can be set."""
 TAP_BYTES_AHEAD: Final = 8 * 1024 * 1024
 """Raw output that waits in a client for a slow reader; what comes then is dropped there and asked for again."""
+TRACES_MAX: Final = 1_000
+"""Messages of a session whose trace is remembered: as many as may wait; of an older one the session's counts."""
 RESULT_WAIT_S: Final = 10.0
 """How long `run` waits for claude's own result line after the daemon has said that the turn is over."""
 
