@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import uuid
 from collections import Counter
 from functools import partial
@@ -25,6 +26,8 @@ from betcode.testing.installation import Installation, installation, scripted, s
 KILLS = 30
 WAIT_S = 60.0
 DATABASE = ("daemon.db", "daemon.db-wal", "daemon.db-shm")
+LONG = f"{sys.executable} -c 'import time; time.sleep(600)'"
+"""A command that runs: claude answers one of nothing but `sleep` at once with an error, and the turn ends."""
 
 
 async def events_of(client: Client, session: str) -> list[dict[str, Any]]:
@@ -193,7 +196,7 @@ def test_each_step_of_a_message_is_shown_with_its_reason_and_keys_are_kept_over_
             "good": scripted("good", {"text": "hello", "delay_s": 0.5}),
             "bad": scripted("bad", {"status": 400, "message": "no"}),
             "late": scripted("late", {"text": "never"}),
-            "lost": scripted("lost", {"tool": {"name": "Bash", "input": {"command": "sleep 600", "description": "w"}}}),
+            "lost": scripted("lost", {"tool": {"name": "Bash", "input": {"command": LONG, "description": "w"}}}),
         }
         keys = {name: str(uuid.uuid4()) for name in texts}
         async with made.client() as client, session_of(made, client, allow=("Bash",)) as session:
