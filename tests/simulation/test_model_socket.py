@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_what_waits_for_the_same_moment_arrives_in_the_order_of_its_sending() ->
         ends, rng = Ends(), Random(seed)
         socket = ModelSocket(stage, ends, ends, rng)
         frozen_until_s = rng.uniform(1.0, 100.0)
-        socket.frozen_until_s = lambda until=frozen_until_s: until
+        socket.frozen_until_s = partial(float, frozen_until_s)
 
         async def talk(socket: ModelSocket = socket, rng: Random = rng) -> None:
             for number in numbers:
