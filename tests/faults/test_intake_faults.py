@@ -17,13 +17,13 @@ import pytest
 
 from betcode.adapters import intake
 from betcode.adapters.intake import IntakeLog, Problem
-from betcode.model.frames import Answer, Send
+from betcode.model.frames import Answer, Close, Send
 from betcode.model.ids import MessageId
 from betcode.model.rows import Transaction
 from betcode.model.states import MessageState
 from betcode.testing.faults import FaultPlan, FaultyFiles
 from betcode.testing.paper_claude import PaperLauncher
-from betcode.testing.promises import Person, Promises, events_of, everything_ends
+from betcode.testing.promises import KEYS, Person, Promises, events_of, everything_ends
 from betcode.testing.sample_rows import message_row, session_row
 from betcode.testing.small_engine import SmallEngine, running_engine
 
@@ -233,6 +233,34 @@ def test_without_any_one_record_and_the_database_every_message_has_an_outcome_an
         damage_record(target / "intake/1.log", number)
         asyncio.run(start(target))
     assert set(outcomes) == {MessageState.COMPLETED, MessageState.UNKNOWN}
+
+
+@pytest.mark.req("SQ-11", "INV-6")
+def test_a_session_that_was_closed_stays_closed_when_the_database_is_gone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+
+    async def close(names: dict[str, str]) -> None:
+        async with running_engine(data, PaperLauncher(data / "sessions")) as engine:
+            person = Person(engine)
+            for name in ("open", "closed", "closing"):
+                names[name] = await person.create(KEYS[len(names)])
+            await engine.ask(Send(session=names["closing"], key=KEYS[8], text="go"))
+            await finished(engine, names["closing"])
+            for name in ("closed", "closing"):
+                await engine.ask(Close(session=names[name]))
+            await engine.until(names["closing"], lambda session: session.closing)
+
+    async def look(target: Path) -> dict[str, tuple[str, bool]]:
+        async with running_engine(target, PaperLauncher(target / "sessions")) as engine:
+            return {row.id: (row.state, bool(row.life.get("closing"))) for row in await engine.store.sessions()}
+
+    names: dict[str, str] = {}
+    asyncio.run(close(names))
+    found = asyncio.run(look(replaced(data, tmp_path / "start", None)))
+    assert found[names["open"]] == ("NEW", False)
+    assert found[names["closed"]] == ("CLOSED", True)
+    assert found[names["closing"]][1], "it is closed as soon as its claude has ended"
 
 
 @pytest.mark.req("SQ-11")

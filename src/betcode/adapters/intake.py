@@ -29,6 +29,7 @@ from msgspec import Raw, Struct
 
 from betcode.model import limits
 from betcode.model.rows import Deletion, EventRow, Message, Permission, SessionRow, Transaction
+from betcode.model.states import SessionState
 
 _MAGIC: Final = b"\xffBI1"
 """Begins with a byte that no JSON text holds, so that it is never found inside a payload."""
@@ -113,7 +114,8 @@ def encode(transaction: Transaction) -> bytes | None:
 
     Raises TypeError, ValueError, OverflowError or RecursionError for values that JSON cannot hold.
     """
-    if not (transaction.creates or transaction.messages or transaction.permissions or transaction.deletion):
+    closes = transaction.session.life.get("closing") or transaction.session.state == SessionState.CLOSED
+    if not (transaction.creates or transaction.messages or transaction.permissions or transaction.deletion or closes):
         return None
     events = tuple(Raw(event.body) for event in transaction.events)
     return _encode(
