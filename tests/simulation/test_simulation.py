@@ -1,8 +1,11 @@
 """The simulator finds nothing in the product, finds every planted bug, and replays each run exactly."""
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +76,33 @@ def test_a_run_that_breaks_an_invariant_says_how_to_repeat_it(capsys: pytest.Cap
 def test_seeds_run_in_several_processes_and_are_reported_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seeds", "45", "--workers", "2"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("45 seeds in ")
+
+
+def test_a_planted_bug_counts_as_found_only_when_its_own_invariant_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "shown-before-stored"
+    arguments = ["--plant", name, "--workers", "1", "--seeds", "2"]
+    assert main(arguments) == 0
+    assert "was found: it breaks INV-2." in capsys.readouterr().out
+    monkeypatch.setitem(PLANTS, name, replace(PLANTS[name], breaks="INV-7"))
+    assert main(arguments) == 1
+    assert "nothing broke INV-7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["0", "-3", "many"])
+def test_a_number_of_seeds_below_one_is_bad_usage(seeds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--seeds", seeds])
+    assert ended.value.code == 2
+    assert f"{seeds!r} is not a number from 1 on" in capsys.readouterr().err
+
+
+def test_the_seed_of_the_manual_finds_the_bug_that_it_is_shown_with() -> None:
+    manual = (Path(__file__).parents[2] / "docs/simulator.md").read_text()
+    ((seed, name),) = re.findall(r"make sim SEED=(\d+) PLANT=(\S+)", manual)
+    (outcome,) = run_chunk([int(seed)], name)
+    assert outcome.invariant == PLANTS[name].breaks
 
 
 def test_an_unknown_planted_bug_is_refused_and_the_known_ones_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
