@@ -153,7 +153,7 @@ def outcomes(seeds: range, workers: int, plant: str = "") -> Generator[Outcome, 
 
 
 def run_chunk(seeds: Sequence[int], plant: str = "") -> list[Outcome]:
-    """Run some seeds in this process. With a planted bug it ends with the first seed that breaks what the bug breaks."""
+    """Run some seeds in this process. With a planted bug it ends with the first seed that breaks its invariant."""
     found: list[Outcome] = []
     with planted(plant) if plant else contextlib.nullcontext():
         for seed in seeds:
