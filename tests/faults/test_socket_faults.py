@@ -56,7 +56,7 @@ async def served(folder: Path) -> AsyncIterator[tuple[SmallEngine, CuttingProxy,
                 await Conversation(channel, engine.registry, daemon, engine.log).serve()
 
             server = LocalServer(folder / "real.sock", serve, {})
-            await server.start()
+            await server.start(rng=Random(1))
             async with cutting_proxy(folder / "proxy.sock", folder / "real.sock") as proxy:
                 yield engine, proxy, folder / "real.sock"
             await server.stop()

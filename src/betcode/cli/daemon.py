@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import click
 
@@ -58,16 +59,20 @@ def run(invocation: Invocation, *, report_fd: int | None, slots: int | None, rep
         flags = {"agent.claude": invocation.claude_program() or None, "daemon.slots": slots}
         return load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths)
 
+    begun = time.monotonic()
     try:
         loaded = load_again()
     except BetcodeError as error:
         StartReport(report_fd).failed(error)
         raise
-    for warning in loaded.warnings:
-        remark(f"warning: {warning}")
+    if report_fd is None:
+        for warning in loaded.warnings:
+            remark(f"warning: {warning}")
     return run_daemon(
         invocation.paths,
         loaded.config,
+        configured_in_s=time.monotonic() - begun,
+        warnings=loaded.warnings,
         reload=lambda: load_again().config,
         report_fd=report_fd,
         foreground=report_fd is None,

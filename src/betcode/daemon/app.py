@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
 from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport
+from betcode.daemon.steps import StartSteps
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.deletion import sweep_leftovers
 from betcode.engine.registry import Registry
@@ -54,6 +55,8 @@ def run_daemon(
     paths: Paths,
     config: Config,
     *,
+    configured_in_s: float = 0.0,
+    warnings: Sequence[str] = (),
     reload: Callable[[], Config] | None = None,
     report_fd: int | None = None,
     foreground: bool = True,
@@ -64,6 +67,8 @@ def run_daemon(
     Args:
         paths: where everything is; created if missing.
         config: checked settings.
+        configured_in_s: how long it took to read and check them.
+        warnings: what is odd in them, for the log.
         reload: reads the settings again, for SIGHUP; may raise BetcodeError.
         report_fd: pipe to the process that started this one (`daemon.report`).
         foreground: also log to standard error.
@@ -83,8 +88,10 @@ def run_daemon(
         log = open_log(
             paths.log, config.daemon.log_level, bytes_max=config.daemon.log_bytes_max, to_terminal=foreground
         )
+        for warning in warnings:
+            log.warning("a warning about the settings", detail=warning)
         try:
-            asyncio.run(_App(paths, config, lock, log, report, reload).run())
+            asyncio.run(_App(paths, config, lock, log, report, reload).run(configured_in_s))
         except BetcodeError as error:
             log.error("the daemon ends", error_type=error.code, detail=str(error))
             raise
@@ -121,12 +128,15 @@ class _App:
     def __post_init__(self) -> None:
         self.started_with = self.config
 
-    async def run(self) -> None:
+    async def run(self, configured_in_s: float) -> None:
         self.files = raise_file_limit()
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
-        claude = await check_claude(self.config)
+        steps = StartSteps(self.log)
+        steps.took("configuration", configured_in_s)
+        with steps.step("claude"):
+            claude = await check_claude(self.config)
         self.log.info("claude found", version=claude.version)
         metrics = Metrics()
         store = await SqliteStore.open(
@@ -155,10 +165,13 @@ class _App:
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
             )
             self.apply = lambda config: _apply(config, launcher, claude, world)
+            steps.took("storage check and open", store.opening_s[0])
+            steps.took("intake compare", store.opening_s[1])
             self._tell_damage(store)
-            await restore_all(world, store.unstored)
+            with steps.step("restore"):
+                await restore_all(world, store.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
-            await self._serve(registry, store, metrics)
+            await self._serve(registry, store, metrics, steps)
         finally:
             await store.close()
             self.log.info("the daemon has stopped")
@@ -172,7 +185,7 @@ class _App:
             else:
                 self.log.error("the intake log is damaged", error_type="intake", detail=problem.detail, **where)
 
-    async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics) -> None:
+    async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps) -> None:
         def status() -> dict[str, Any]:
             daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
             return {"daemon": daemon, "database": {"path": str(self.paths.database), "state": store.state}}
@@ -196,9 +209,11 @@ class _App:
             clients_max=min(self.config.daemon.connections_max, clients_max(self.files)),
         )
         self._on_signals()
-        busy = await registry.open()
+        with steps.step("reconcile"):
+            busy = await registry.open()
         try:
-            await server.start()
+            with steps.step("server"):
+                await server.start(rng=Random(), retrying=self._bind_failed)
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
@@ -218,6 +233,9 @@ class _App:
                 f"the data directory {str(self.paths.data)!r} was removed while the daemon ran",
                 hint="Its sessions end. The next command starts a daemon with an empty data directory.",
             )
+
+    def _bind_failed(self, error: BetcodeError, pause_s: float) -> None:
+        self.log.warning("the socket is tried again", error_type=error.code, detail=str(error), after_s=pause_s)
 
     async def _stopped_or_removed(self) -> bool:
         """Wait for the end. True when there is nothing left to serve: what would be written now would be lost."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -101,6 +102,11 @@ class SqliteStore:
         return self._parts.problems
 
     @property
+    def opening_s(self) -> tuple[float, float]:
+        """Seconds that opening took: checking and opening the database; comparing it with the intake log."""
+        return self._parts.opening_s
+
+    @property
     def unstored(self) -> tuple[Transaction, ...]:
         """What the intake log held at the opening and the database lacked, in order: for `engine.restore`."""
         return self._parts.unstored
@@ -183,10 +189,12 @@ class _Parts:
     rng: Random
     unstored: tuple[Transaction, ...]
     problems: tuple[Problem, ...]
+    opening_s: tuple[float, float]
 
 
 def _open(path: Path, health: Health, rng: Random, connect: Connect, files: DiskFiles | None) -> _Parts:
     """Open everything or nothing. Raises as `SqliteStore.open` does."""
+    begun = time.monotonic()
     with contextlib.ExitStack() as undo:
         try:
             connection = open_writer(path, connect)
@@ -199,6 +207,7 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
                 reader = open_reader(path, connect)
                 undo.callback(close_quietly, reader)
                 readers.append(reader)
+            opened = time.monotonic()
             intake = path.parent / "intake"
             log = IntakeLog(intake, files=files)
             undo.callback(log.close)
@@ -212,4 +221,5 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             health.saw(error)
             raise
         undo.pop_all()
-    return _Parts(connection, readers, log, health, rng, tuple(unstored), tuple(problems))
+    took = (opened - begun, time.monotonic() - opened)
+    return _Parts(connection, readers, log, health, rng, tuple(unstored), tuple(problems), took)
