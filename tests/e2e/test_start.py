@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from betcode.model import limits
-from betcode.testing.installation import Installation, installation, until
+from betcode.testing.installation import Installation, installation, session_of, until
 
 STEPS = ["configuration", "claude", "storage check and open", "intake compare", "restore", "reconcile", "server"]
 
@@ -22,6 +22,12 @@ STEPS = ["configuration", "claude", "storage check and open", "intake compare", 
 def start(made: Installation) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "betcode", "daemon", "start"]
     return subprocess.run(command, env=made.env, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def create(made: Installation) -> None:
+    """A session, so that the intake log has a record."""
+    async with made.client() as client, session_of(made, client):
+        pass
 
 
 def log(made: Installation) -> list[dict[str, Any]]:
@@ -96,3 +102,45 @@ def test_a_socket_that_cannot_be_made_at_first_serves_when_the_cause_is_gone() -
         clearing.join()
         assert done.returncode == 0, done.stderr
         assert made.paths.socket.is_socket()
+
+
+@pytest.mark.req("SQ-2", "SQ-4", "RS-1")
+def test_a_database_without_its_main_file_is_told_as_damage_and_nothing_of_it_is_touched() -> None:
+    with installation() as made:
+        assert start(made).returncode == 0
+        made.kill_daemon()
+        asyncio.run(until(lambda: made.daemon_pid() is None, within_s=20, what="its end"))
+        made.paths.database.unlink()
+        wal = made.paths.database.with_name("daemon.db-wal")
+        before = wal.read_bytes()
+        assert before
+        done = start(made)
+        assert done.returncode == 78
+        assert "error: the database file is missing or empty, but its write-ahead log is not" in done.stderr
+        assert wal.read_bytes() == before
+        assert not made.paths.database.exists()
+        ends = [line["error_type"] for line in log(made) if line["message"] == "the daemon ends"]
+        assert ends == ["store.damaged"]
+
+
+@pytest.mark.req("INV-8", "SQ-11")
+def test_an_intake_log_that_has_grown_too_far_is_told_in_status_and_log_and_nothing_of_it_is_dropped() -> None:
+    def status() -> str:
+        command = [sys.executable, "-m", "betcode", "status"]
+        return subprocess.run(command, env=made.env, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    with installation() as made:
+        asyncio.run(create(made))
+        assert "warning" not in status()
+        made.kill_daemon()
+        asyncio.run(until(lambda: made.daemon_pid() is None, within_s=20, what="its end"))
+        older, newest = made.paths.intake / "1.log", made.paths.intake / "2.log"
+        older.rename(newest)
+        with older.open("wb") as segment:
+            segment.truncate(limits.INTAKE_BYTES_TOLD)  # sparse: it takes no room
+        size = limits.INTAKE_BYTES_TOLD + newest.stat().st_size
+        assert start(made).returncode == 0
+        assert "warning   the intake log has 1.0 GiB and is not dropped by itself" in status()
+        told = [line for line in log(made) if "intake_bytes" in line]
+        assert [(line["level"], line["intake_bytes"]) for line in told] == [("warning", size)]
+        assert sorted(file.name for file in made.paths.intake.iterdir()) == ["1.log", "2.log"]

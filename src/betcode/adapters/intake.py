@@ -76,6 +76,8 @@ class Problem:
     torn_end: bool
     """No whole record follows: an append that was interrupted, so never acknowledged."""
     detail: str
+    records: int = 1
+    """How many records began in it, as far as can be told."""
 
 
 class DiskFiles:
@@ -290,6 +292,11 @@ def _path(directory: Path, number: int) -> Path:
     return directory / f"{number}.log"
 
 
+def total_bytes(directory: Path) -> int:
+    """The size of all segments together. Raises OSError."""
+    return sum(_path(directory, number).stat().st_size for number in segments(directory))
+
+
 def segments(directory: Path) -> list[int]:
     """The numbers of all segments, oldest first."""
     return sorted(int(path.stem) for path in directory.glob("*.log") if path.stem.isdecimal())
@@ -325,7 +332,9 @@ def _salvage(rest: bytes, base: int, number: int, problems: list[Problem]) -> It
             found = rest.find(_MAGIC, found + 1)
         torn = found < 0
         detail = "a torn end" if torn else "damage that whole records follow"
-        problems.append(Problem(number, base + at, (len(rest) if torn else found) - at, torn, detail))
+        stop = len(rest) if torn else found
+        records = max(1, rest.count(_MAGIC, at, stop))
+        problems.append(Problem(number, base + at, stop - at, torn, detail, records))
         if torn:
             return
         at = found

@@ -29,6 +29,8 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     daemon, database = body["daemon"], body["database"]
     say(f"daemon    pid {daemon['pid']}, version {daemon['version']}, since {daemon['started_at']}")
     say(f"database  {database['state']}, {database['path']}")
+    for warning in database.get("warnings", []):
+        say(f"warning   {warning}")
     if body["sessions"]:
         rows = [["ID", "STATE", "SEQ", "CLAUDE PID", "DIRECTORY"]]
         for one in body["sessions"]:

@@ -34,6 +34,7 @@ from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
+from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
 from betcode.daemon.policy import policy_of
@@ -167,7 +168,7 @@ class _App:
             self.apply = lambda config: _apply(config, launcher, claude, world)
             steps.took("storage check and open", store.opening_s[0])
             steps.took("intake compare", store.opening_s[1])
-            self._tell_damage(store)
+            tell_damage(self.log, store.intake_problems)
             with steps.step("restore"):
                 await restore_all(world, store.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
@@ -176,19 +177,13 @@ class _App:
             await store.close()
             self.log.info("the daemon has stopped")
 
-    def _tell_damage(self, store: SqliteStore) -> None:
-        """What cannot be read of the intake log. A torn end is what a kill leaves: it was never acknowledged."""
-        for problem in store.intake_problems:
-            where = {"segment": problem.segment, "offset": problem.offset, "lost_bytes": problem.lost_bytes}
-            if problem.torn_end:
-                self.log.info("the end of the intake log was incomplete and is cut off", **where)
-            else:
-                self.log.error("the intake log is damaged", error_type="intake", detail=problem.detail, **where)
-
     async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps) -> None:
         def status() -> dict[str, Any]:
             daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
-            return {"daemon": daemon, "database": {"path": str(self.paths.database), "state": store.state}}
+            size = store.intake_bytes
+            warnings = [warning for warning in [size_warning(size)] if warning]
+            database = {"path": str(self.paths.database), "state": store.state, "intake_bytes": size}
+            return {"daemon": daemon, "database": database | {"warnings": warnings}}
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
@@ -217,7 +212,7 @@ class _App:
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
-            removed = await self._stopped_or_removed()
+            removed = await self._stopped_or_removed(store)
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True
             if self.end_sessions:
@@ -237,11 +232,16 @@ class _App:
     def _bind_failed(self, error: BetcodeError, pause_s: float) -> None:
         self.log.warning("the socket is tried again", error_type=error.code, detail=str(error), after_s=pause_s)
 
-    async def _stopped_or_removed(self) -> bool:
+    async def _stopped_or_removed(self, store: SqliteStore) -> bool:
         """Wait for the end. True when there is nothing left to serve: what would be written now would be lost."""
+        told = False
         while not self.stopping.is_set():
             if self.lock.is_lost:
                 return True
+            warning = size_warning(store.intake_bytes)
+            if warning and not told:
+                self.log.warning(warning, intake_bytes=store.intake_bytes)
+            told = bool(warning)
             with suppress(TimeoutError):
                 async with asyncio.timeout(limits.HOME_CHECK_S):
                     await self.stopping.wait()

@@ -161,6 +161,9 @@ INTAKE_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 """An intake segment that has reached this is followed by the next; only the newest is read at a start, in 20 ms."""
 INTAKE_STEP_BYTES: Final = 1024 * 1024
 """An intake segment grows by this at a time: a sync takes 0.1 ms within it and 0.2 to 12 ms where the file grows."""
+INTAKE_BYTES_TOLD: Final = 1024 * 1024 * 1024
+"""From this size of all intake segments on the log and `betcode status` say so. A turn writes some 10 KB, so 100,000
+turns. Nothing is dropped: without a backup it may be the only second copy."""
 
 # --- daemon and clients ---------------------------------------------------------------------------------------------
 DAEMON_READY_WAIT_S: Final = 30.0

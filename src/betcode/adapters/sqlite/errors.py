@@ -18,11 +18,15 @@ _DISK_HINT = "Look at the disk that holds the data directory (`dmesg`, `smartctl
 _DEFECT_HINT = "This is a defect in BetCode. Report it with the daemon's log."
 
 
+DAMAGE = frozenset({"corrupt", "notadb"})
+"""Error types after which nothing more is written: SQLite itself would go on, into a damaged file."""
+
+
 class StoreError(BetcodeError):
-    """`store.failed` with its cause: `error_type` is the label of `betcode_sqlite_errors_total`."""
+    """`store.failed`, or `store.damaged`, with its cause: the label of `betcode_sqlite_errors_total`."""
 
     def __init__(self, message: str, *, hint: str, error_type: str) -> None:
-        super().__init__("store.failed", message, hint=hint)
+        super().__init__("store.damaged" if error_type in DAMAGE else "store.failed", message, hint=hint)
         self.error_type = error_type
 
 
@@ -59,8 +63,6 @@ _OTHER = _Kind("other", "the database failed", _DEFECT_HINT)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-DAMAGE = frozenset({"corrupt", "notadb"})
-"""Error types after which nothing more is written: SQLite itself would go on, into a damaged file."""
 ERROR_TYPES = frozenset(kind.error_type for _, kind in _KINDS) | {
     "other",
     "defect",

@@ -12,7 +12,7 @@ from random import Random
 
 import apsw
 
-from betcode.adapters.intake import DiskFiles, IntakeLog, Problem
+from betcode.adapters.intake import DiskFiles, IntakeLog, Problem, total_bytes
 from betcode.adapters.sqlite import deletion, statements
 from betcode.adapters.sqlite.committer import Committer
 from betcode.adapters.sqlite.connection import (
@@ -102,6 +102,14 @@ class SqliteStore:
         return self._parts.problems
 
     @property
+    def intake_bytes(self) -> int:
+        """The size of the intake log; 0 when it cannot be told."""
+        try:
+            return total_bytes(self._parts.intake)
+        except OSError:
+            return 0
+
+    @property
     def opening_s(self) -> tuple[float, float]:
         """Seconds that opening took: checking and opening the database; comparing it with the intake log."""
         return self._parts.opening_s
@@ -185,6 +193,7 @@ class _Parts:
     connection: apsw.Connection
     readers: list[apsw.Connection]
     log: IntakeLog
+    intake: Path
     health: Health
     rng: Random
     unstored: tuple[Transaction, ...]
@@ -222,4 +231,4 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             raise
         undo.pop_all()
     took = (opened - begun, time.monotonic() - opened)
-    return _Parts(connection, readers, log, health, rng, tuple(unstored), tuple(problems), took)
+    return _Parts(connection, readers, log, intake, health, rng, tuple(unstored), tuple(problems), took)
