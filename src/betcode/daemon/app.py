@@ -187,7 +187,7 @@ class _App:
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
-        pages = Pages(registry, metrics, status)
+        pages = Pages(registry, metrics, status, lambda: len(self.conversations))
 
         async def serve_client(channel: SocketChannel) -> None:
             conversation = Conversation(channel, registry, daemon, self.log)

@@ -43,7 +43,7 @@ from betcode.model.frames import Summary
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.model.rows import Message, Permission, SessionRow
-from betcode.model.states import PermissionState
+from betcode.model.states import Delivery, PermissionState
 
 LASTING = frozenset({"claude.not_found", "claude.not_executable", "claude.too_old", "claude.version_unknown"}) | {
     "request.directory"
@@ -329,7 +329,8 @@ class SessionRunner:
 
     def _count(self, rows: tuple[Message | Permission, ...]) -> None:
         for row in rows:
-            if isinstance(row, Permission) and row.settled_at and row.delivery.value != "delivered":
+            # A later row of the same question says what became of the answer.
+            if isinstance(row, Permission) and row.settled_at and row.delivery in (Delivery.NONE, Delivery.SENDING):
                 waited = max(0.0, self.world.clock.now().unix_s - row.asked_at_unix_s)
                 self.world.meter.permission(row.tool, row.state.value, waited)
 
