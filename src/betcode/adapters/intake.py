@@ -87,6 +87,10 @@ class DiskFiles:
         """A descriptor; a new file is private to its owner."""
         return os.open(path, flags, 0o600)
 
+    def open_to_read(self, path: Path) -> BinaryIO:
+        """The whole file, from its beginning."""
+        return path.open("rb")
+
     def pwrite(self, fd: int, content: bytes | memoryview, offset: int) -> int:
         """How many bytes the system took, perhaps fewer than given."""
         return os.pwrite(fd, content, offset)
@@ -246,7 +250,7 @@ class IntakeLog:
 
     def _go_on(self, path: Path) -> None:
         problems: list[Problem] = []
-        with path.open("rb") as file:
+        with self._files.open_to_read(path) as file:
             for payload, offset in _scan(file, self._number, problems):
                 self._end = offset + _HEADER.size + len(payload)
             self._size = os.fstat(file.fileno()).st_size
@@ -261,23 +265,25 @@ class IntakeLog:
 
 
 def read_all(directory: Path, problems: list[Problem]) -> Iterator[Record]:
-    """All records in the order of their acknowledgement; what cannot be read is appended to `problems`."""
+    """All records in the order of their acknowledgement; what is damaged is appended to `problems`. Raises OSError."""
     for number in segments(directory):
         yield from read_segment(directory, number, problems)
 
 
-def read_segment(directory: Path, number: int, problems: list[Problem]) -> Iterator[Record]:
-    """The records of one segment, as `read_all` does. Reading goes on behind what is damaged."""
-    try:
-        with _path(directory, number).open("rb") as file:
-            for payload, offset in _scan(file, number, problems):
-                try:
-                    yield _decode(payload)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    lost = _HEADER.size + len(payload)
-                    problems.append(Problem(number, offset, lost, False, f"a whole record, not understood: {error}"))
-    except OSError as error:
-        problems.append(Problem(number, 0, 0, False, f"the segment cannot be read: {error}"))
+def read_segment(
+    directory: Path, number: int, problems: list[Problem], files: DiskFiles | None = None
+) -> Iterator[Record]:
+    """The records of one segment, as `read_all` does. Reading goes on behind what is damaged.
+
+    Raises OSError when the disk does not give it: what it holds may be there at the next attempt.
+    """
+    with (files or DiskFiles()).open_to_read(_path(directory, number)) as file:
+        for payload, offset in _scan(file, number, problems):
+            try:
+                yield _decode(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                lost = _HEADER.size + len(payload)
+                problems.append(Problem(number, offset, lost, False, f"a whole record, not understood: {error}"))
 
 
 def _frame(payload: bytes) -> bytes:

@@ -50,7 +50,7 @@ class PaperClaude:
         return self.state.printed
 
     def begin(self, run: int) -> None:
-        """A new run. Raises BetcodeError, as a keeper does, when this one has been before and told its claude a line."""
+        """A new run. Raises BetcodeError, as a keeper does, when this one has been before and took a line."""
         if any(run == number for number, _ in self.state.taken):
             raise BetcodeError("agent.spawn_failed", f"there is a run {run} already", hint="It is tried again.")
         self.state.printed = b""

@@ -92,9 +92,13 @@ def translate(error: apsw.Error | OSError) -> StoreError:
 def cannot_open(error: OSError) -> StoreError:
     """A file or folder of the store could not be opened, read or made."""
     full = error.errno in _NO_ROOM
+    hint = (
+        "Let its user read and write the data directory and all that is in it. If the disk is broken and a segment of"
+        " the intake log cannot be saved, move it out of the intake folder: what only it holds is then missing."
+    )
     return StoreError(
         f"the database or its intake log cannot be opened: {error}",
-        hint=_ROOM_HINT if full else "Let its user read and write the data directory and all that is in it.",
+        hint=_ROOM_HINT if full else hint,
         error_type="full" if full else "cantopen",
     )
 

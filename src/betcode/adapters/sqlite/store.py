@@ -221,7 +221,7 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             log = IntakeLog(intake, files=files)
             undo.callback(log.close)
             problems = [problem for problem in log.problems if problem.torn_end]  # cut off by now
-            unstored = find_unstored(intake, statements.positions(connection), problems)
+            unstored = find_unstored(intake, statements.positions(connection), problems, files)
         except (apsw.Error, OSError) as error:
             failed = cannot_open(error) if isinstance(error, OSError) else translate(error)
             health.saw(failed)
