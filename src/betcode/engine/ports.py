@@ -13,7 +13,7 @@ from betcode.model.rows import EventRow, Mark, Message, Permission, SessionRow, 
 
 
 class Store(Protocol):
-    """The database. Every failure is a BetcodeError with code `store.failed`."""
+    """The database. Every failure is a BetcodeError with code `store.failed` or `store.damaged`."""
 
     async def commit(self, transaction: Transaction) -> None:
         """Return when it is durable. Transactions of one caller are committed in the order of the calls."""

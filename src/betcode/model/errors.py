@@ -80,6 +80,7 @@ CODES: dict[str, Code] = {
     "permission.already_settled": Code(Exit.BAD_ARGUMENTS, "The question was settled before this answer came."),
     "permission.denied": Code(Exit.PERMISSION_DENIED, "A denied permission ended the task."),
     "store.failed": Code(Exit.INTERNAL, "The database could not store the change; nothing was acknowledged."),
+    "store.damaged": Code(Exit.BAD_CONFIGURATION, "The database is damaged; nothing more is written to it."),
     "store.restored": Code(Exit.INTERNAL, "The database had lost what was acknowledged; it came back from elsewhere."),
     "store.newer": Code(Exit.BAD_CONFIGURATION, "The database was written by a newer version of BetCode."),
     "limit.connections": Code(Exit.RATE_LIMITED, "As many clients are connected as the daemon admits."),
