@@ -259,6 +259,9 @@ class KeeperLink:
         try:
             data = await asyncio.to_thread(self._files.read, self._run, self._position, limits.JOURNAL_READ_BYTES)
         except JournalGap as gap:
+            if self._exit is not None and self._exit.get("out_end") == self._position:
+                self._news.append(self._gone())  # the files are gone, but the keeper has handed over everything
+                return
             end = gap.resume_at if gap.resume_at is not None else self._files.end(self._run)
             cause = "the machine lost a part of the journal, or a file of it was removed"
             if end > self._position:
