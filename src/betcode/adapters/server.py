@@ -15,10 +15,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from websockets.asyncio.server import Server, ServerConnection, broadcast, unix_serve
+from websockets.asyncio.server import Server, ServerConnection, unix_serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -39,21 +39,50 @@ Page = Callable[[], Awaitable[tuple[int, str, bytes]]]
 """Makes one page: status, content type, body."""
 
 
+class Framing:
+    """The newest frame as it goes over the wire. A server's frames are not masked, so all clients share the bytes."""
+
+    def __init__(self) -> None:
+        """Nothing was sent yet."""
+        self._frame = b""
+        self._on_wire = b""
+
+    def on_wire(self, frame: bytes) -> bytes:
+        """The frame with its WebSocket header; the very same object as the last time costs nothing."""
+        if frame is self._frame:
+            return self._on_wire
+        on_wire = Frame(Opcode.TEXT, frame).serialize(mask=False)
+        if len(frame) <= limits.FRAME_BYTES_SOFT:  # nearly all; a large one is not to be kept in memory
+            self._frame, self._on_wire = frame, on_wire
+        return on_wire
+
+
 class SocketChannel:
     """One WebSocket connection (`engine.ports.Channel`)."""
 
-    def __init__(self, connection: ServerConnection, client: str) -> None:
+    def __init__(self, connection: ServerConnection, client: str, framing: Framing) -> None:
         """`client`: what is known of the other side before it says hello."""
         self.client = client
         self._connection = connection
+        self._transport = connection.transport
+        self._protocol = connection.protocol
+        self._framing = framing
+
+    @property
+    def ready(self) -> bool:
+        """Whether a frame can be sent at once: the connection is open, and the system has taken all before it."""
+        return self._protocol.state is State.OPEN and self._transport.get_write_buffer_size() == 0
+
+    def put(self, frame: bytes) -> None:
+        """Send one text frame past the library's queue, which is empty: a fifth of the work of its `send`."""
+        self._transport.write(self._framing.on_wire(frame))
 
     async def send(self, frame: bytes) -> None:
         """Send one text frame; returns when the transport can take more."""
-        connection = self._connection
-        if connection.state is State.OPEN and connection.transport.get_write_buffer_size() == 0:
-            # Nothing waits, so nobody has to be waited for: half the work of `send` for each of many small frames.
-            broadcast((connection,), frame, text=True)
+        if self.ready:
+            self.put(frame)
             return
+        connection = self._connection
         try:
             await connection.send(frame, text=True)
         except ConnectionClosed as error:
@@ -112,6 +141,7 @@ class LocalServer:
         self._server: Server | None = None
         self._bound = (0, 0)
         self._clients_max = clients_max
+        self._framing = Framing()
         self.clients = 0
 
     async def start(self, *, rng: Random, retrying: Retrying = lambda error, pause_s: None) -> None:
@@ -201,7 +231,7 @@ class LocalServer:
     async def _on_connection(self, connection: ServerConnection) -> None:
         self.clients += 1
         try:
-            await self._serve_client(SocketChannel(connection, "client"))
+            await self._serve_client(SocketChannel(connection, "client", self._framing))
         finally:
             self.clients -= 1
 

@@ -175,6 +175,15 @@ class Channel(Protocol):
 
     client: str
 
+    @property
+    def ready(self) -> bool:
+        """Whether `put` may be called: it is open, and nothing that was sent before waits."""
+        ...
+
+    def put(self, frame: bytes) -> None:
+        """Send one frame at once. Only while `ready`."""
+        ...
+
     async def send(self, frame: bytes) -> None:
         """Send one frame; returns when the transport can take more. Raises ConnectionError when it is gone."""
         ...

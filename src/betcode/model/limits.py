@@ -56,6 +56,8 @@ FRAME_EVENTS_MAX: Final = 64
 """Events in one frame: batching 16 or more costs a tenth of sending singly."""
 FRAME_BYTES_SOFT: Final = 64 * 1024
 """A frame is closed when it passes this; a single larger event still goes whole."""
+FRAMES_SHARED: Final = 8
+"""Newest frames of one session kept for clients at the same place: nearly all have everything, or lack one frame."""
 WINDOW_EVENTS: Final = 1_000
 """Newest events of a session kept in memory for live clients; behind it they read from the database."""
 WINDOW_BYTES: Final = 1024 * 1024
