@@ -266,6 +266,8 @@ def test_each_step_of_a_message_is_shown_with_its_reason_and_keys_are_kept_over_
             await check_keys(made, client, session, keys, texts)
 
     with installation() as made:
+        made.paths.config.mkdir(parents=True)
+        (made.paths.config / "settings.json").write_text('{"supervision": {"unknown_outcome": "ask"}}')
         asyncio.run(run(made))
 
 

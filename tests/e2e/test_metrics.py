@@ -14,7 +14,8 @@ import pytest
 
 from betcode.client.client import Client
 from betcode.model.frames import Answer, Events, Permissions, Send, Show
-from betcode.testing.installation import Installation, installation, scripted, session_of
+from betcode.testing.installation import Installation, installation, scripted, session_of, until
+from betcode.testing.witness import stored
 
 WAIT_S = 60.0
 TOOL = {"tool": {"name": "Bash", "input": {"command": "echo x >> counter.txt", "description": "w"}}}
@@ -79,17 +80,21 @@ def test_starts_crashes_questions_and_silence_are_counted_once_each() -> None:
                 await client.request(Answer(permission=await asked(client, one), allow=allow))
                 assert await sending == "completed"
             assert await ended(client, two, scripted("t", TOOL, {"text": "done"})) == "completed"
+            known = stored(made).count(b'"tool_use"')
             sending = asyncio.create_task(ended(client, one, scripted("t", TOOL)))
             await asked(client, one)
+            await until(lambda: stored(made).count(b'"tool_use"') > known, within_s=WAIT_S, what="the stored call")
             os.kill((await client.request(Show(session=one)))["session"]["claude_pid"], signal.SIGKILL)
-            assert await sending == "unknown"
+            assert await sending == "completed"
+            known = stored(made).count(b'"tool_use"')
             sending = asyncio.create_task(ended(client, one, scripted("t", TOOL)))
             question = await asked(client, one)
+            await until(lambda: stored(made).count(b'"tool_use"') > known, within_s=WAIT_S, what="the stored call")
             keeper = (await client.request(Show(session=one)))["session"]["keeper_pid"]
             os.kill(keeper, signal.SIGSTOP)
             await client.request(Answer(permission=question, allow=True))  # claude never gets it
             os.kill(keeper, signal.SIGKILL)
-            assert await sending == "unknown"
+            assert await sending == "completed"
             nowhere = made.home / "gone"
             nowhere.mkdir()
             made.project, project = nowhere, made.project
@@ -101,7 +106,7 @@ def test_starts_crashes_questions_and_silence_are_counted_once_each() -> None:
         spawn = "betcode_subprocess_spawn_duration_seconds_count"
         questions = "betcode_permission_request_duration_seconds_count"
         assert {name: value for name, value in found.items() if "sqlite" not in name and value} == {
-            f'{spawn}{{outcome="ok"}}': 3.0,
+            f'{spawn}{{outcome="ok"}}': 4.0,
             f'{spawn}{{outcome="request.directory"}}': 1.0,
             'betcode_subprocess_crashes_total{exit_code="none"}': 2.0,
             f'{questions}{{decision="ALLOWED",tool_name="Bash"}}': 2.0,

@@ -76,7 +76,7 @@ def test_the_log_holds_json_alone_and_plain_words_of_a_daemon_in_the_background_
         assert start(made).returncode == 2
         made.paths.socket.rmdir()
         assert start(made).returncode == 0
-        told = [line for line in log(made) if line["message"] == "a warning about the settings"]
+        told = [line for line in log(made) if line["message"] == "a setting is not used as it stands"]
         assert [line["level"] for line in told] == ["warning"] * 2, "each start says it"
         assert "slot" in told[0]["detail"]
         words = made.paths.stderr.read_text().splitlines()

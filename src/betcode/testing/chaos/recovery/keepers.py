@@ -72,8 +72,9 @@ async def _stopped_at_adoption(stage: Stage) -> str:
     talk.signal("keeper", signal.SIGSTOP)
     stage.kill_daemon()
     await stage.pause(1.5, 2.5)
-    await streaming_again(stage, talk, talk.signal("keeper", signal.SIGCONT))
-    await adopted(stage, talk, key)
+    continued_s = talk.signal("keeper", signal.SIGCONT)
+    await adopted(stage, talk, key)  # claude may have finished its answer while the keeper stood still
+    stage.took(time.monotonic() - continued_s, target_s=ANOTHER_S)
     await talk.goes_on()
     return "the next daemon waited for it and adopted the turn"
 
@@ -145,7 +146,8 @@ async def _stale_files(stage: Stage) -> str:
         stage.made.paths.lock.write_text(f"{pid}\n")  # a pid file that names somebody else
         (talk.folder / "99.run").write_bytes(b"\0\xff{")
         (talk.folder / "1.exit.new").write_bytes(b'{"code": 0')
-        (talk.folder / "1.in").open("ab").write(b'{"id": "torn')
+        with (talk.folder / "1.in").open("ab") as records:
+            records.write(b'{"id": "torn')
         for path in (stage.made.paths.socket, talk.folder / "keeper.sock"):
             stage.check(path.exists(), f"{path.name} was not left behind: nothing to try")
         state = await talk.outcome(key)
