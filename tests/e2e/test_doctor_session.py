@@ -116,6 +116,8 @@ def test_a_crashed_session_names_the_command_that_starts_it_again_and_it_does(be
 def test_a_killed_keeper_leaves_no_report_and_the_user_is_asked_how_to_go_on(
     betcode: Command, made: Installation
 ) -> None:
+    made.paths.config.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made.paths.settings.write_text('{"supervision": {"unknown_outcome": "ask"}}')
     session = new_session(betcode, "--allow", "Bash")
     running = betcode.start("run", "--resume", session, scripted("tool", TOOL, {"text": "x"}))
     end = time.monotonic() + WAIT_S

@@ -64,6 +64,8 @@ def test_a_claude_that_hangs_and_obeys_nothing_is_killed_and_its_message_goes_on
         async with made.client() as client, session_of(made, client) as session:
             key = await send(client, session, scripted("work", {"words": 600, "delta_ms": 100}))
             await come(client, session, "turn_started")
+            journal = made.paths.sessions / session / "1.0.out"
+            await until(lambda: b"text_delta" in journal.read_bytes(), within_s=WAIT_S, what="the first text")
             [run] = made.runs()
             os.kill(run["claude_pid"], signal.SIGSTOP)
             seen = await come(client, session, "notice", code="agent.stall")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import click
 
@@ -49,7 +50,6 @@ def run(invocation: Invocation, *, report_fd: int | None, slots: int | None, rep
       betcode daemon run
       BETCODE_DAEMON_LOG_LEVEL=debug betcode daemon run
     """
-    from betcode.cli.output import remark
     from betcode.config.load import Loaded, load
     from betcode.daemon.app import run_daemon
     from betcode.daemon.report import StartReport
@@ -58,17 +58,17 @@ def run(invocation: Invocation, *, report_fd: int | None, slots: int | None, rep
         flags = {"agent.claude": invocation.claude_program() or None, "daemon.slots": slots}
         return load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths)
 
+    begun = time.monotonic()
     try:
         loaded = load_again()
     except BetcodeError as error:
         StartReport(report_fd).failed(error)
         raise
-    for warning in loaded.warnings:
-        remark(f"warning: {warning}")
     return run_daemon(
         invocation.paths,
-        loaded.config,
-        reload=lambda: load_again().config,
+        loaded,
+        configured_in_s=time.monotonic() - begun,
+        reload=load_again,
         report_fd=report_fd,
         foreground=report_fd is None,
         replaces=replaces,
@@ -89,6 +89,7 @@ def start(invocation: Invocation, *, as_json: bool, slots: int | None) -> int:
     """
     running = brief.answers(invocation.paths.socket)
     if not running:
+        warn_of_settings(invocation)
         asyncio.run(invocation.start_daemon(*([] if slots is None else ["--slots", str(slots)])))
     found = brief.ask(invocation.paths.socket, "status")["daemon"]
     if as_json:
@@ -96,6 +97,19 @@ def start(invocation: Invocation, *, as_json: bool, slots: int | None) -> int:
     else:
         say(f"the daemon {'was running already' if running else 'has started'}: pid {found['pid']}")
     return 0
+
+
+def warn_of_settings(invocation: Invocation) -> None:
+    """Tell here what the daemon writes into its log. What is wrong it tells itself, and does not start."""
+    import contextlib
+
+    from betcode.cli.output import remark
+    from betcode.config.load import load
+
+    flags = {"agent.claude": invocation.claude_program() or None}
+    with contextlib.suppress(BetcodeError):
+        for warning in load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths).warnings:
+            remark(f"warning: {warning}")
 
 
 @daemon.command()
@@ -136,6 +150,7 @@ def upgrade(invocation: Invocation, *, as_json: bool) -> int:
     """
     from betcode.cli.daemon_upgrade import upgrade_daemon
 
+    warn_of_settings(invocation)
     old, new = asyncio.run(upgrade_daemon(invocation))
     if as_json:
         say_json({"old": old, "new": new})

@@ -47,6 +47,8 @@ def on_ended(draft: Draft, news: Ended) -> None:
         count_crash(draft, f"claude ended unexpectedly ({describe(news)})", "", news.stderr_tail)
     else:
         messages.pump(draft)
+    if not draft.events:  # nobody else would store that it is gone, and the next daemon would look for it again
+        draft.tell(draft.session.reason or f"claude has ended ({describe(news)})")
 
 
 def close_if_asked(draft: Draft) -> bool:

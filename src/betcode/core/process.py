@@ -75,6 +75,15 @@ def on_blocked(draft: Draft) -> None:
             messages.pump(draft)
 
 
+def on_directory_gone(draft: Draft) -> None:
+    """Tell it once; what waits fails with this reason when claude is to be started there."""
+    reason = f"its directory {draft.session.directory} is gone"
+    if draft.session.reason != reason:
+        draft.tell(reason)
+        hint = "Create it again, or close the session: betcode sessions close ID"
+        draft.notice("warning", "session.directory_gone", reason, hint)
+
+
 def on_written(draft: Draft, news: Written) -> None:
     """The keeper confirmed a line."""
     if news.run == draft.session.run:
@@ -96,10 +105,17 @@ def on_not_written(draft: Draft, news: NotWritten) -> None:
 
 
 def retry(draft: Draft, request: Retry) -> None:
-    """A person asks to start afresh."""
-    draft.set(crashed=False, crashes_s=(), fruitless=0, restart_s=None, reason=f"retried by {request.by}")
-    messages.pump(draft)
-    draft.reply(request.ticket, waiting=len(draft.session.waiting))
+    """A person asks to start afresh. `retried` in the reply: whether there was anything to start."""
+    if draft.session.closing or draft.session.closed:
+        hint = "Start another one: betcode run PROMPT"
+        draft.refuse(request.ticket, "session.closed", "the session is closed and cannot be started again", hint)
+        return
+    stuck = draft.session.crashed or draft.session.restart_s is not None
+    draft.set(crashed=False, crashes_s=(), fruitless=0, restart_s=None)
+    if stuck:
+        draft.set(reason=f"retried by {request.by}")
+        messages.pump(draft)
+    draft.reply(request.ticket, waiting=len(draft.session.waiting), retried=stuck)
 
 
 def close(draft: Draft, request: Close) -> None:

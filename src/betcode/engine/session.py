@@ -37,6 +37,7 @@ from betcode.engine.lookout import look
 from betcode.engine.ports import Link
 from betcode.engine.summary import summary_of
 from betcode.engine.tasks import Tasks
+from betcode.engine.traces import Traces
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -45,6 +46,7 @@ from betcode.model.frames import Summary
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.model.rows import Message, Permission, SessionRow
+from betcode.model.states import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class SessionRunner:
         self.world = world
         trace = {"trace_id": row.options.trace_id} if row.options.trace_id else {}
         self.log = world.log.bind(session_id=row.id, **trace)
+        self._run_log = self.log
+        self.traces = Traces(self.log, row.options.trace_id)
         self.session: Session = from_rows(row, tuple(messages), tuple(permissions))
         self.feed = Feed(row.id, row.epoch, row.seq)
         self.link: Link | None = None
@@ -102,12 +106,16 @@ class SessionRunner:
         finally:
             self._tickets.pop(ticket, None)
 
+    def tell(self, news: Input) -> None:
+        """Hand in something that nobody waits for, before the loop has begun."""
+        self._inbox.put_nowait(news)
+
     async def until(self, holds: Callable[[Session], bool], steady_s: float) -> bool:
         """Wait until the committed session is so; False when that did not come by `steady_s`."""
         listener = asyncio.Event()
         self.feed.listeners.add(listener)
         try:
-            while not holds(self.session):
+            while not (holds(self.session) and self.feed.settled):
                 left = steady_s - self.world.clock.now().steady_s
                 if left <= 0:
                     return False
@@ -292,7 +300,7 @@ class SessionRunner:
             self.log.info("the daemon before this one ended before it had started claude", run=self.session.run)
         elif self.session.process is not Process.STOPPING and not self.session.closing:
             self.world.meter.crashed("none" if news.code is None else str(news.code))
-        self.log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
+        self._run_log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
         run = self.session.run
         self._step(Ended.of(run, news, shown, late))
 
@@ -316,7 +324,10 @@ class SessionRunner:
 
     def _count(self, rows: tuple[Message | Permission, ...]) -> None:
         for row in rows:
-            if isinstance(row, Permission) and row.settled_at and row.delivery.value != "delivered":
+            if isinstance(row, Message):
+                self.traces.moved(row)
+            # A later row of the same question says what became of the answer.
+            elif row.settled_at and row.delivery in (Delivery.NONE, Delivery.SENDING):
                 waited = max(0.0, self.world.clock.now().unix_s - row.asked_at_unix_s)
                 self.world.meter.permission(row.tool, row.state.value, waited)
 
@@ -352,15 +363,16 @@ class SessionRunner:
             if any(strange(self.session, sight)):
                 await self._inbox.put(sight)
                 return
-            link = await self.world.launcher.start(to_row(self.session), rerun=effect.rerun)
+            self._run_log, row = self.traces.of_run(to_row(self.session), self.session.messages)
+            link = await self.world.launcher.start(row, rerun=effect.rerun)
         except BetcodeError as error:
             self.world.meter.spawned(error.code, self.world.clock.now().steady_s - begun)
-            self.log.error("claude could not be started", error_type=error.code, detail=str(error))
+            self._run_log.error("claude could not be started", error_type=error.code, detail=str(error))
             await self._inbox.put(StartFailed.of(run, error))
             return
         took = self.world.clock.now().steady_s - begun
         self.world.meter.spawned("ok", took)
-        self.log.info("claude started", run=run, claude_pid=link.claude_pid, duration_ms=round(took * 1000))
+        self._run_log.info("claude started", run=run, claude_pid=link.claude_pid, duration_ms=round(took * 1000))
         await self._inbox.put(_LinkUp(run, link))
 
     def _release_start(self, *, force: bool = False) -> None:

@@ -19,7 +19,7 @@ from betcode.core.inputs import (
     Submit,
 )
 from betcode.core.instant import Instant
-from betcode.core.life import IN_CLAUDE, Session, to_row
+from betcode.core.life import IN_CLAUDE, Process, Session, to_row
 from betcode.model import limits
 from betcode.model.facts import TurnResult
 from betcode.model.rows import Message, Permission, SessionRow
@@ -63,6 +63,8 @@ class Checks:
         self.silences += any(getattr(event, "code", "") in ("agent.stall", "agent.hang") for event in decision.events)
         if isinstance(news, PEOPLE) or (isinstance(news, Saw) and isinstance(news.fact, TurnResult)):
             self._starts_in_a_row = 0
+        if after.process is Process.NONE is not before.process:
+            assert decision.stores, "the end of a process is not stored: every later daemon would find it anew"
         if after.restart_s is not None and after.restart_s != before.restart_s:
             delay_s = after.restart_s - now.steady_s
             assert limits.BACKOFF_FIRST_S / 2 <= delay_s <= limits.BACKOFF_MAX_S

@@ -54,7 +54,7 @@ class Installation:
         await start_daemon(
             [sys.executable, "-m", "betcode", "daemon", "run"],
             env=self.env,
-            log_path=self.paths.data / "daemon.stderr",
+            stderr_path=self.paths.stderr,
             socket_path=self.paths.socket,
         )
 

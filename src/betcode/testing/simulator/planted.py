@@ -133,9 +133,9 @@ def _cursor_ignored() -> AbstractContextManager[None]:
 def _message_to_another_session() -> AbstractContextManager[None]:
     send = requests.Requests._send
 
-    async def astray(self: requests.Requests, request: Send, client: str) -> dict[str, Any]:
+    async def astray(self: requests.Requests, request: Send, client: str, trace_id: str) -> dict[str, Any]:
         newest = self._registry.summaries(limit=1)
-        return await send(self, change(request, session=newest[0].id) if newest else request, client)
+        return await send(self, change(request, session=newest[0].id) if newest else request, client, trace_id)
 
     return _replaced(requests.Requests, "_send", astray)
 
