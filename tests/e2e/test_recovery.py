@@ -15,7 +15,7 @@ from betcode.client.client import Client
 from betcode.keeper.tree import start_ticks
 from betcode.model.frames import Answer, Permissions
 from betcode.testing.installation import Installation, installation, scripted, session_of, until, words
-from betcode.testing.witness import WAIT_S, asked, come, look, notices, outcome, send
+from betcode.testing.witness import WAIT_S, asked, come, look, notices, outcome, send, stored
 
 LONG = 'python3 -c "import time; time.sleep(100)"'
 """A tool that is still running when its claude is killed; the CLI refuses a plain `sleep`."""
@@ -33,11 +33,6 @@ def count(made: Installation, name: str = "counter.txt") -> int:
     """How often the tool had its effect."""
     file: Path = made.project / name
     return len(file.read_text("ascii").split()) if file.exists() else 0
-
-
-def stored(made: Installation) -> bytes:
-    """The transcript of the only conversation."""
-    return b"".join(file.read_bytes() for file in (made.home / ".claude" / "projects").glob("*/*.jsonl"))
 
 
 async def kill(made: Installation, client: Client, session: str, victim: str = "claude_pid") -> None:

@@ -81,6 +81,25 @@ def test_a_turn_that_was_taken_up_again_in_vain_is_recognised(name: str) -> None
     assert recorded(name).rerun_spent == (name in spent)
 
 
+@pytest.mark.req("PS-5", "INV-1")
+@pytest.mark.parametrize("name", NAMES)
+def test_only_a_message_that_nothing_of_an_answer_follows_is_called_unfollowed(name: str) -> None:
+    alone = ["first_answer_streaming", "second_message_queued", "tool_ran_before_its_call_was_stored", "interrupted"]
+    alone += ["outcome_unknown_then_streaming", "two_messages_merged", "taken_up_again_and_killed"]
+    alone += ["2.1.222_taken_up_again_and_killed"]
+    assert recorded(name).followed == (name not in alone)
+
+
+@pytest.mark.req("INV-1")
+def test_a_message_that_claude_noted_as_unanswered_is_dropped_when_it_is_sent_again() -> None:
+    filler = answer("No response requested.", "stop_sequence")
+    filler["message"]["model"] = "<synthetic>"
+    found = read(jsonl(prompt("a"), filler))
+    assert (found.answered, found.drops("a"), found.drops("b")) == (False, True, False)
+    assert not read(jsonl(prompt("a"))).drops("a")
+    assert not read(jsonl(prompt("a"), filler, prompt("b"))).drops("b")
+
+
 @pytest.mark.req("PS-5")
 @pytest.mark.parametrize("name", ["message_during_tool", "2.1.222_message_during_tool"])
 def test_a_message_that_joined_a_running_turn_is_stored_and_began_none(name: str) -> None:

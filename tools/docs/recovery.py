@@ -28,6 +28,8 @@ Beside the table:
 - **The text so far** of a block that was being written stays, marked as interrupted.
 - **A message that was steered** into the turn, or merged with it, is never sent again once the transcript has it, since
   `claude` would run it twice: `claude` is told instead.
+- **A message that an answer follows** in the transcript, or the filler that `claude` writes when it is resumed after a
+  message without one, is not sent again either, since `claude` would drop it: `claude` is told instead.
 - **A background task or a subagent** that was alive ends with its process. You are told, and so is `claude`, in a
   message whose sender is `betcode`.
 - **An API error** ends a turn: its message has failed already, and the end of the process after it changes nothing.

@@ -75,7 +75,12 @@ BODIES: dict[str, Rows] = {
     ),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),
-        ("database", "object", "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`."),
+        (
+            "database",
+            "object",
+            "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`; `intake_bytes`, the "
+            "size of the intake log; `warnings`, sentences for people.",
+        ),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
     "Stop": (("within_s", "number", "Seconds until it has ended, at most."),),

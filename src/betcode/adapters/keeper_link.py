@@ -77,6 +77,7 @@ class KeeperLink:
         self._generation = generation
         self._conversation = conversation
         self._position = offset
+        self._skipped_at: int | None = None
         self._news: deque[News] = deque()
         self._unconfirmed: dict[str, bytes] = {}
         self._frames = protocol.FrameReader()
@@ -162,6 +163,12 @@ class KeeperLink:
                 pass
 
     def _output(self, offset: int, data: bytes) -> None:
+        """Take what is new. Output that begins too late is asked for again, once: what the keeper left out is in the
+        journal. Output that begins too late again is taken, and whoever reads it sees the gap.
+        """
+        if offset > self._position and self._skipped_at != self._position:
+            self._skipped_at = self._position
+            raise protocol.ProtocolError(f"output from {offset} on, where {self._position} was next")
         fresh = data[max(0, self._position - offset) :]
         if fresh:
             start = max(offset, self._position)
@@ -252,6 +259,9 @@ class KeeperLink:
         try:
             data = await asyncio.to_thread(self._files.read, self._run, self._position, limits.JOURNAL_READ_BYTES)
         except JournalGap as gap:
+            if self._exit is not None and self._exit.get("out_end") == self._position:
+                self._news.append(self._gone())  # the files are gone, but the keeper has handed over everything
+                return
             end = gap.resume_at if gap.resume_at is not None else self._files.end(self._run)
             cause = "the machine lost a part of the journal, or a file of it was removed"
             if end > self._position:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import click
 
@@ -57,6 +58,7 @@ def run(invocation: Invocation, *, report_fd: int | None, slots: int | None, rep
         flags = {"agent.claude": invocation.claude_program() or None, "daemon.slots": slots}
         return load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths)
 
+    begun = time.monotonic()
     try:
         loaded = load_again()
     except BetcodeError as error:
@@ -65,6 +67,7 @@ def run(invocation: Invocation, *, report_fd: int | None, slots: int | None, rep
     return run_daemon(
         invocation.paths,
         loaded,
+        configured_in_s=time.monotonic() - begun,
         reload=load_again,
         report_fd=report_fd,
         foreground=report_fd is None,

@@ -32,6 +32,8 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         f"daemon    pid {daemon['pid']}, version {daemon['version']}, since {local(daemon['started_at'], seconds=True)}"
     )
     say(f"database  {database['state']}, {database['path']}")
+    for warning in database.get("warnings", []):
+        say(f"warning   {warning}")
     if body["sessions"]:
         rows = [["ID", "STATE", "SEQ", "CLAUDE PID", "DIRECTORY"]]
         for one in body["sessions"]:

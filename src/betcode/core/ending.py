@@ -84,6 +84,10 @@ def _settle(draft: Draft, news: Ended, *, planned: bool) -> None:
         if way is Way.RERUN and joined:  # the re-run knows nothing of messages that came in the middle of the turn
             way = Way.TELL
         _go(draft, message, moment, way, news)
+    for message in draft.session.messages:  # one that waits to be sent again, while claude was resumed without it
+        waits = message.state is MessageState.QUEUED and draft.session.rerun is None
+        if waits and news.known.drops(message.uuid):
+            tell(draft, message, Moment.ANSWERING, news.known, f"The claude process ended ({describe(news)})")
     if not any(way is not Way.SEND for _, way in ways.values()) and not session.closing:
         _own_work_ended(draft, news, planned=planned)
 
@@ -96,9 +100,13 @@ def _way(draft: Draft, message: Message, news: Ended) -> tuple[Moment, Way]:
     again = message.attempt > 0 or (turn is not None and turn.rerun)
     way = recovery.way_of(moment, stored, again=again, asks=asks)
     alone = [m for m in draft.session.messages if m.state in IN_CLAUDE] == [message]
-    if way is Way.RESEND and stored is Stored.YES and (draft.session.tasks or not alone or news.known.rerun_spent):
-        # claude runs a message again that it had taken into another's turn, drops one that it was to go on with by
-        # itself, and must hear what became of its tasks.
+    if (
+        way is Way.RESEND
+        and stored is Stored.YES
+        and (draft.session.tasks or not alone or news.known.drops(message.uuid))
+    ):
+        # claude runs a message again that it had taken into another's turn, drops one that something follows, and must
+        # hear what became of its tasks.
         way = Way.TELL
     if way is Way.RERUN and news.known.rerun_spent:
         way = Way.TELL

@@ -214,6 +214,11 @@ class Behind:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectoryGone:
+    """At the daemon's start the session's directory was not there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sighted:
     """Somebody looked who else works on the conversation: other processes, and the prompts that it holds."""
 
@@ -243,6 +248,7 @@ Input = (
     | Ended
     | Written
     | NotWritten
+    | DirectoryGone
     | Saw
     | Sighted
     | Tick

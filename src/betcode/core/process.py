@@ -75,6 +75,15 @@ def on_blocked(draft: Draft) -> None:
             messages.pump(draft)
 
 
+def on_directory_gone(draft: Draft) -> None:
+    """Tell it once; what waits fails with this reason when claude is to be started there."""
+    reason = f"its directory {draft.session.directory} is gone"
+    if draft.session.reason != reason:
+        draft.tell(reason)
+        hint = "Create it again, or close the session: betcode sessions close ID"
+        draft.notice("warning", "session.directory_gone", reason, hint)
+
+
 def on_written(draft: Draft, news: Written) -> None:
     """The keeper confirmed a line."""
     if news.run == draft.session.run:

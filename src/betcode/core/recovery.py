@@ -117,7 +117,8 @@ def moment_of(message: Message, turn: Turn | None, written: frozenset[str], know
         known: what the transcript says.
     """
     seen = turn is not None and turn.message_id == message.id and (turn.begun or turn.tools > 0 or bool(turn.done))
-    if message.uuid not in written and message.state.value == "delivering" and not seen:
+    given = message.uuid in written or message.uuid in known.messages  # to this process, or to an earlier one
+    if not given and message.state.value == "delivering" and not seen:
         return Moment.UNWRITTEN
     if known.answered and message.uuid in known.messages:
         return Moment.FINISHED

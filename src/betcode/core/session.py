@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from random import Random
 
-from betcode.core import ending, foreign, messages, permissions, process, queue, silence
+from betcode.core import ending, foreign, messages, permissions, process, queue, restoring, silence
 from betcode.core.draft import Decision, Draft
 from betcode.core.inputs import (
     Answer,
     Behind,
     Clear,
     Close,
+    DirectoryGone,
     Ended,
     Halt,
     Input,
@@ -102,6 +103,8 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
             draft.reply(news.ticket, name=news.name)
         case Started():
             process.on_started(draft, news)
+            if news.adopted:  # what waits may have been stored with nothing before it: see core.restoring
+                messages.pump(draft)
         case StartFailed():
             process.on_start_failed(draft, news)
         case Ended():
@@ -114,7 +117,9 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
             permissions.expire(draft)
             process.on_time(draft)
         case Behind():
-            process.on_behind(draft, news)
+            restoring.behind(draft, news)
+        case DirectoryGone():
+            process.on_directory_gone(draft)
         case Sighted():
             foreign.on_sight(draft, news)
             process.on_blocked(draft)

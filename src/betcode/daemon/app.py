@@ -35,10 +35,12 @@ from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
+from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
 from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport
+from betcode.daemon.steps import StartSteps
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.deletion import sweep_leftovers
 from betcode.engine.lookout import watch
@@ -56,6 +58,7 @@ def run_daemon(
     paths: Paths,
     settings: Loaded,
     *,
+    configured_in_s: float = 0.0,
     reload: Callable[[], Loaded] | None = None,
     report_fd: int | None = None,
     foreground: bool = True,
@@ -66,6 +69,7 @@ def run_daemon(
     Args:
         paths: where everything is; created if missing.
         settings: checked; their warnings go into the log.
+        configured_in_s: how long it took to read and check them.
         reload: reads the settings again, for SIGHUP; may raise BetcodeError.
         report_fd: pipe to the process that started this one (`daemon.report`).
         foreground: also log to standard error.
@@ -87,7 +91,7 @@ def run_daemon(
             paths.log, config.daemon.log_level, bytes_max=config.daemon.log_bytes_max, to_terminal=foreground
         )
         try:
-            asyncio.run(_App(paths, settings, lock, log, report, reload).run())
+            asyncio.run(_App(paths, settings, lock, log, report, reload).run(configured_in_s))
         except BetcodeError as error:
             log.error("the daemon ends", error_type=error.code, detail=str(error))
             raise
@@ -126,13 +130,16 @@ class _App:
     def __post_init__(self) -> None:
         self.config = self.started_with = self.settings.config
 
-    async def run(self) -> None:
+    async def run(self, configured_in_s: float) -> None:
         self.files = raise_file_limit()
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
         warn_of(self.settings, self.log)
-        claude = await check_claude(self.config)
+        steps = StartSteps(self.log)
+        steps.took("configuration", configured_in_s)
+        with steps.step("claude"):
+            claude = await check_claude(self.config)
         self.log.info("claude found", version=claude.version)
         metrics = Metrics()
         store = await SqliteStore.open(
@@ -159,34 +166,32 @@ class _App:
                 slots=Slots(self.config.daemon.slots, self.config.daemon.queue),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
                 policy=policy_of(self.config),
+                is_directory=os.path.isdir,
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
             )
             self.apply = lambda config: _apply(config, launcher, claude, world)
-            self._tell_damage(store)
-            await restore_all(world, store.unstored)
+            steps.took("storage check and open", store.opening_s[0])
+            steps.took("intake compare", store.opening_s[1])
+            tell_damage(self.log, store.intake_problems)
+            with steps.step("restore"):
+                await restore_all(world, store.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
-            await self._serve(registry, store, metrics)
+            await self._serve(registry, store, metrics, steps)
         finally:
             await store.close()
             self.log.info("the daemon has stopped")
 
-    def _tell_damage(self, store: SqliteStore) -> None:
-        """What cannot be read of the intake log. A torn end is what a kill leaves: it was never acknowledged."""
-        for problem in store.intake_problems:
-            where = {"segment": problem.segment, "offset": problem.offset, "lost_bytes": problem.lost_bytes}
-            if problem.torn_end:
-                self.log.info("the end of the intake log was incomplete and is cut off", **where)
-            else:
-                self.log.error("the intake log is damaged", error_type="intake", detail=problem.detail, **where)
-
-    async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics) -> None:
+    async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps) -> None:
         def status() -> dict[str, Any]:
             daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
-            return {"daemon": daemon, "database": {"path": str(self.paths.database), "state": store.state}}
+            size = store.intake_bytes
+            warnings = [warning for warning in [size_warning(size)] if warning]
+            database = {"path": str(self.paths.database), "state": store.state, "intake_bytes": size}
+            return {"daemon": daemon, "database": database | {"warnings": warnings}}
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
-        pages = Pages(registry, metrics, status)
+        pages = Pages(registry, metrics, status, lambda: len(self.conversations))
 
         async def serve_client(channel: SocketChannel) -> None:
             conversation = Conversation(channel, registry, daemon, self.log)
@@ -203,14 +208,16 @@ class _App:
             clients_max=min(self.config.daemon.connections_max, clients_max(self.files)),
         )
         self._on_signals()
-        busy = await registry.open()
+        with steps.step("reconcile"):
+            busy = await registry.open()
         try:
-            await server.start()
+            with steps.step("server"):
+                await server.start(rng=Random(), retrying=self._bind_failed)
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
             registry.beside("look for other claudes", watch(registry.running))
-            removed = await self._stopped_or_removed()
+            removed = await self._stopped_or_removed(store)
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True
             if self.end_sessions:
@@ -227,11 +234,19 @@ class _App:
                 hint="Its sessions end. The next command starts a daemon with an empty data directory.",
             )
 
-    async def _stopped_or_removed(self) -> bool:
+    def _bind_failed(self, error: BetcodeError, pause_s: float) -> None:
+        self.log.warning("the socket is tried again", error_type=error.code, detail=str(error), after_s=pause_s)
+
+    async def _stopped_or_removed(self, store: SqliteStore) -> bool:
         """Wait for the end. True when there is nothing left to serve: what would be written now would be lost."""
+        told = False
         while not self.stopping.is_set():
             if self.lock.is_lost:
                 return True
+            warning = size_warning(store.intake_bytes)
+            if warning and not told:
+                self.log.warning(warning, intake_bytes=store.intake_bytes)
+            told = bool(warning)
             with suppress(TimeoutError):
                 async with asyncio.timeout(limits.HOME_CHECK_S):
                     await self.stopping.wait()

@@ -1,4 +1,8 @@
-"""One client's connection: reads its requests in order, answers each once, and sends what is new in its sessions."""
+"""One client's connection: reads its requests in order, answers each once, and sends what is new in its sessions.
+
+What is new and in memory is sent straight from the bell that a feed rings, without a change of tasks: with many
+clients that is most of the work of one. A task sends what has to wait: for the store, or for a slow client.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +64,27 @@ def stop_within_s(policy: Policy, *, end_sessions: bool) -> float:
     return limits.SHUTDOWN_WAIT_S + (policy.interrupt_grace_s + 2 * policy.stop_grace_s if end_sessions else 0.0)
 
 
+class Bell:
+    """A `Listener` of feeds. However often it is rung, it is answered once, soon."""
+
+    __slots__ = ("_answer", "_rung")
+
+    def __init__(self, answer: Callable[[], None]) -> None:
+        """`answer` is called in the event loop."""
+        self._answer = answer
+        self._rung = False
+
+    def set(self) -> None:
+        """Ring."""
+        if not self._rung:
+            self._rung = True
+            asyncio.get_running_loop().call_soon(self._ring)
+
+    def _ring(self) -> None:
+        self._rung = False
+        self._answer()
+
+
 class Conversation:
     """Serves one channel until it ends or `leave` is called."""
 
@@ -71,7 +96,11 @@ class Conversation:
         self._log = log
         self._name = channel.client
         self._trace_id = ""
-        self._wake = asyncio.Event()
+        self._bell = Bell(self._send_now)
+        self._more = asyncio.Event()
+        """Something is to be sent that has to wait."""
+        self._sending = False
+        """The task is at it: what came later must not overtake it."""
         self._subscriptions: dict[SessionId, Subscription] = {}
         self._taps: dict[SessionId, TapPlace] = {}
         self._watching = False
@@ -176,7 +205,7 @@ class Conversation:
                 continue
             if body is not None:
                 await self._send(Reply(re=request.id, body=body))
-                self._wake.set()
+                self._bell.set()
         self._ended.set()
 
     async def _handle(self, request: AnyRequest) -> dict[str, Any] | None:
@@ -215,13 +244,12 @@ class Conversation:
         self._unsubscribe(session)
         feed = self._registry.runner(session).feed
         epoch, seq = (feed.epoch, feed.seq) if request.from_end else (request.epoch or feed.epoch, request.seq)
-        subscription = Subscription(feed, epoch, seq, request.previews)
         if epoch == feed.epoch and seq > feed.seq:
             # More than we have stored: whoever counted further has seen what is lost here. Begin anew, and say so.
             self._log.error("a client knows more events than are stored", session_id=session, seq=seq, stored=feed.seq)
-            subscription.epoch = -1
-        feed.listeners.add(self._wake)
-        self._subscriptions[session] = subscription
+            epoch = -1
+        feed.listeners.add(self._bell)
+        self._subscriptions[session] = Subscription(feed, epoch, seq, request.previews)
         attached[session] = attached.get(session, 0) + 1
         return {
             "session": self._daemon.requests.view(self._registry.summary(session)),
@@ -233,14 +261,14 @@ class Conversation:
         session = self._registry.find(request.session)
         feed = self._registry.runner(session).feed
         run, offset = (request.run, request.offset) if request.run else feed.position
-        feed.listeners.add(self._wake)
+        feed.listeners.add(self._bell)
         self._taps[session] = TapPlace(feed, max(1, run), offset, request.place)
         return {"run": max(1, run), "offset": offset}
 
     def _detach(self, session: SessionId) -> None:
         tap = self._taps.pop(session, None)
         if tap is not None:
-            tap.feed.listeners.discard(self._wake)
+            tap.feed.listeners.discard(self._bell)
         self._unsubscribe(session)
 
     def _unsubscribe(self, session: SessionId) -> None:
@@ -248,7 +276,7 @@ class Conversation:
         if subscription is None:
             return
         if session not in self._taps:
-            subscription.feed.listeners.discard(self._wake)
+            subscription.feed.listeners.discard(self._bell)
         count = self._daemon.attached.get(session, 1) - 1
         if count > 0:
             self._daemon.attached[session] = count
@@ -260,34 +288,57 @@ class Conversation:
     def _note_change(self, session: SessionId) -> None:
         if self._watching:
             self._changed.add(session)
-            self._wake.set()
+            self._bell.set()
+
+    def _send_now(self) -> None:
+        """Send what needs no waiting, and leave the rest to the task."""
+        if self._sending or self._taps or self._changed:
+            self._more.set()
+            return
+        try:
+            for subscription in self._subscriptions.values():
+                while self._channel.ready and (frame := subscription.take_now()) is not None:
+                    self._channel.put(frame)
+                if not self._channel.ready or subscription.lags:
+                    self._more.set()
+                    return
+        except Exception as error:  # noqa: BLE001 - as that of a task: it ends this connection and nothing else
+            self._task_failed("send to client", error)
 
     async def _send_new(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            more = True
-            while more:
-                more = False
-                for subscription in list(self._subscriptions.values()):
-                    frame = await subscription.take(self._registry.world.store)
-                    if frame is not None:
-                        await self._channel.send(frame)
-                        more = True
-                for tap in list(self._taps.values()):
-                    raw = await tap.take(self._registry.world.launcher)
-                    if raw is not None:
-                        await self._send(raw)
-                        more = True
-                if self._changed:
-                    changed, self._changed = self._changed, set()
-                    known = [s for s in changed if self._registry.knows(s)]
-                    await self._send(
-                        SessionsFrame(
-                            sessions=[self._registry.summary(s) for s in known],
-                            deleted=sorted(changed.difference(known)),
-                        )
-                    )
+            await self._more.wait()
+            self._more.clear()
+            self._sending = True
+            try:
+                while await self._send_round():
+                    pass
+            finally:
+                self._sending = False
+
+    async def _send_round(self) -> bool:
+        """Send the next of everything. False when nothing was left to send."""
+        more = False
+        for subscription in list(self._subscriptions.values()):
+            frame = await subscription.take(self._registry.world.store)
+            if frame is not None:
+                await self._channel.send(frame)
+                more = True
+        for tap in list(self._taps.values()):
+            raw = await tap.take(self._registry.world.launcher)
+            if raw is not None:
+                await self._send(raw)
+                more = True
+        if self._changed:
+            changed, self._changed = self._changed, set()
+            known = [s for s in changed if self._registry.knows(s)]
+            await self._send(
+                SessionsFrame(
+                    sessions=[self._registry.summary(s) for s in known],
+                    deleted=sorted(changed.difference(known)),
+                )
+            )
+        return more
 
     async def _send(self, frame: Frame) -> None:
         await self._channel.send(encode_frame(frame))

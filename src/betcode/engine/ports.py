@@ -13,7 +13,7 @@ from betcode.model.rows import EventRow, Mark, Message, Permission, SessionRow, 
 
 
 class Store(Protocol):
-    """The database. Every failure is a BetcodeError with code `store.failed`."""
+    """The database. Every failure is a BetcodeError with code `store.failed` or `store.damaged`."""
 
     async def commit(self, transaction: Transaction) -> None:
         """Return when it is durable. Transactions of one caller are committed in the order of the calls."""
@@ -174,6 +174,15 @@ class Channel(Protocol):
     """One client's connection, already framed."""
 
     client: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether `put` may be called: it is open, and nothing that was sent before waits."""
+        ...
+
+    def put(self, frame: bytes) -> None:
+        """Send one frame at once. Only while `ready`."""
+        ...
 
     async def send(self, frame: bytes) -> None:
         """Send one frame; returns when the transport can take more. Raises ConnectionError when it is gone."""

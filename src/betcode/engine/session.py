@@ -46,6 +46,7 @@ from betcode.model.frames import Summary
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.model.rows import Message, Permission, SessionRow
+from betcode.model.states import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,10 @@ class SessionRunner:
             return await future
         finally:
             self._tickets.pop(ticket, None)
+
+    def tell(self, news: Input) -> None:
+        """Hand in something that nobody waits for, before the loop has begun."""
+        self._inbox.put_nowait(news)
 
     async def until(self, holds: Callable[[Session], bool], steady_s: float) -> bool:
         """Wait until the committed session is so; False when that did not come by `steady_s`."""
@@ -321,7 +326,8 @@ class SessionRunner:
         for row in rows:
             if isinstance(row, Message):
                 self.traces.moved(row)
-            elif row.settled_at and row.delivery.value != "delivered":
+            # A later row of the same question says what became of the answer.
+            elif row.settled_at and row.delivery in (Delivery.NONE, Delivery.SENDING):
                 waited = max(0.0, self.world.clock.now().unix_s - row.asked_at_unix_s)
                 self.world.meter.permission(row.tool, row.state.value, waited)
 

@@ -35,6 +35,8 @@ class Conversation:
         answered: the newest message has its final answer: text of the model that no tool call follows.
         rerun_spent: the newest entry says that the interrupted turn was taken up again, and nothing followed. claude
             neither takes it up a second time nor lets the same message run again: only a new message moves it.
+        followed: something of an answer follows the newest message, be it only the filler that claude writes when it
+            resumes a conversation whose last message has none. It drops a copy of a message that is followed.
         answer: text and thinking of the model's newest message.
     """
 
@@ -48,12 +50,17 @@ class Conversation:
     results: frozenset[str] = frozenset()
     answered: bool = False
     rerun_spent: bool = False
+    followed: bool = False
     answer: tuple[AnswerBlock, ...] = ()
 
     @property
     def dangling(self) -> frozenset[str]:
         """Calls without a result: they may have run."""
         return self.calls - self.results
+
+    def drops(self, message: str) -> bool:
+        """Whether claude would drop a copy of the message with this uuid instead of answering it."""
+        return message in self.messages and (self.followed or self.rerun_spent)
 
     def foreign(self, ours: Container[str]) -> tuple[str, ...]:
         """Prompts that are none of `ours`: another process spoke in this conversation. Oldest first."""

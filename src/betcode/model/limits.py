@@ -56,6 +56,8 @@ FRAME_EVENTS_MAX: Final = 64
 """Events in one frame: batching 16 or more costs a tenth of sending singly."""
 FRAME_BYTES_SOFT: Final = 64 * 1024
 """A frame is closed when it passes this; a single larger event still goes whole."""
+FRAMES_SHARED: Final = 8
+"""Newest frames of one session kept for clients at the same place: nearly all have everything, or lack one frame."""
 WINDOW_EVENTS: Final = 1_000
 """Newest events of a session kept in memory for live clients; behind it they read from the database."""
 WINDOW_BYTES: Final = 1024 * 1024
@@ -205,6 +207,9 @@ INTAKE_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 """An intake segment that has reached this is followed by the next; only the newest is read at a start, in 20 ms."""
 INTAKE_STEP_BYTES: Final = 1024 * 1024
 """An intake segment grows by this at a time: a sync takes 0.1 ms within it and 0.2 to 12 ms where the file grows."""
+INTAKE_BYTES_TOLD: Final = 1024 * 1024 * 1024
+"""From this size of all intake segments on the log and `betcode status` say so. A turn writes some 10 KB, so 100,000
+turns. Nothing is dropped: without a backup it may be the only second copy."""
 
 # --- daemon and clients ---------------------------------------------------------------------------------------------
 DAEMON_READY_WAIT_S: Final = 30.0
@@ -219,12 +224,20 @@ RECONNECT_TRIES: Final = 60
 """Attempts before a client says that it cannot connect: about 4 minutes."""
 REQUEST_WAIT_S: Final = 60.0
 """A reply to one request."""
+BIND_TRIES: Final = 6
+"""Attempts to make the daemon's socket: something else may be in its place for a moment (RS-1)."""
+BIND_PAUSE_FIRST_S: Final = 0.1
+"""First pause between them; they double, with jitter: 3 s in all, a tenth of what a client waits for the start."""
+BIND_PAUSE_MAX_S: Final = 2.0
+"""Longest of these pauses."""
 HOME_CHECK_S: Final = 5.0
 """Between looks of the daemon whether its data directory is still there."""
 REPLACE_WAIT_S: Final = 60.0
 """How long a daemon that replaces another waits for its end: an orderly stop, and time to kill one that hangs."""
 LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 """One log file; the previous one is kept as `.1`."""
+DAEMON_STDERR_BYTES_MAX: Final = 1024 * 1024
+"""What daemons in the background said on standard error: two lines for each start that failed, so thousands of them."""
 LOG_FIELD_CHARS: Final = 2_000
 """One value in a log line."""
 LOG_LINES_MAX: Final = 1_000_000

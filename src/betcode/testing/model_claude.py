@@ -58,6 +58,7 @@ class Conversation:
             results=self.of("result"),
             prompts=(last,) if last else (),
             answered=last in self.of("end"),
+            followed=bool(self.entries) and self.entries[-1][0] != "user",
         )
 
     def of(self, kind: str) -> frozenset[str]:
@@ -70,6 +71,19 @@ class Conversation:
             return False
         after = self.entries[self.entries.index(("user", uuid)) + 1 :]
         return any(kind != "user" for kind, _ in after)
+
+    def is_filled(self, uuid: str) -> bool:
+        """Whether all that follows this message is the note that there was no answer."""
+        after = self.entries[self.entries.index(("user", uuid)) + 1 :]
+        return bool(after) and all(kind == "filler" for kind, _ in after)
+
+    def fill(self) -> str:
+        """claude was resumed: after a message at the end it notes that there is no answer. uuid of that message."""
+        if not self.entries or self.entries[-1][0] != "user":
+            return ""
+        uuid = self.entries[-1][1]
+        self.entries.append(("filler", uuid))
+        return uuid
 
     def unfinished(self) -> str:
         """The newest message, if its turn has no end: what a re-run goes on with."""
@@ -125,8 +139,12 @@ class ModelClaude:
         """Entries of the transcript that are this process's own."""
         self._turn: _Turn | None = None
         self._count = 0
+        self._unanswered = ""
+        """Message at the end of the transcript as it was found: a copy of it is answered, in this process only."""
         if rerun and conversation.unfinished():
             self._rerun(conversation.unfinished())
+        else:
+            self._unanswered = conversation.fill()
 
     def _rerun(self, uuid: str) -> None:
         """Go on after the last stored result. What has none is cut out of the history, and called again."""
@@ -176,7 +194,8 @@ class ModelClaude:
         if uuid in self._seen:
             return
         self._seen.add(uuid)
-        if self.conversation.is_answered(uuid):
+        if self.conversation.is_answered(uuid) and uuid != self._unanswered:
+            assert not self.conversation.is_filled(uuid), f"{uuid} is sent again in vain: claude noted it as unanswered"
             self.conversation.dropped.add(uuid)
             self._print(Lifecycle(uuid, "completed"))
             if self._turn is None:

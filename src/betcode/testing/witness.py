@@ -83,3 +83,8 @@ def asked(made: Installation) -> Counter[str]:
     """How often the model was asked, by the prompt's first words."""
     requests = made.model.stats()["requests"]
     return Counter(r["prompt"].partition(" @")[0] for r in requests if not r["background"])
+
+
+def stored(made: Installation) -> bytes:
+    """The transcripts of all conversations, as far as claude has written them."""
+    return b"".join(file.read_bytes() for file in (made.home / ".claude" / "projects").glob("*/*.jsonl"))

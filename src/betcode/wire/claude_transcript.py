@@ -31,6 +31,7 @@ class StoredConversation:
         "_answered",
         "_calls",
         "_damaged",
+        "_followed",
         "_messages",
         "_next_block",
         "_prompts",
@@ -44,7 +45,7 @@ class StoredConversation:
         self._prompts: dict[str, None] = {}
         self._calls: set[str] = set()
         self._results: set[str] = set()
-        self._answered = self._rerun_spent = False
+        self._answered = self._followed = self._rerun_spent = False
         self._damaged = self._unread = 0
         self._answer: list[AnswerBlock] = []
         self._next_block = ("", 0)
@@ -87,6 +88,7 @@ class StoredConversation:
             results=frozenset(self._results),
             answered=self._answered,
             rerun_spent=self._rerun_spent,
+            followed=self._followed,
             answer=tuple(self._answer),
         )
 
@@ -103,7 +105,7 @@ class StoredConversation:
             if self._rerun_spent or note.startswith(CUT_OFF):
                 self._answered = False
             return
-        self._rerun_spent = False
+        self._followed = self._rerun_spent = False
         names = [_string(entry, "uuid"), *(name for name in _list(entry, "mergedSendUuids") if isinstance(name, str))]
         self._messages.update(filter(None, names))
         if _is_prompt(entry):
@@ -111,6 +113,7 @@ class StoredConversation:
             self._prompts.update(dict.fromkeys(filter(None, reversed(names))))
 
     def _assistant(self, entry: Mapping[str, Any]) -> None:
+        self._followed = True
         message = _object(entry, "message")
         if entry.get("isApiErrorMessage") is True or message.get("model") == SYNTHETIC:
             return  # no progress: a turn that was taken up again and met an error is not taken up another time

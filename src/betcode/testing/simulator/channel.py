@@ -18,6 +18,16 @@ class Way:
         self._frames: deque[bytes] = deque()
         self._changed = asyncio.Event()
 
+    @property
+    def ready(self) -> bool:
+        """Whether `put` would not wait."""
+        return len(self._frames) < FRAMES_MAX and not self.closed
+
+    def put_now(self, frame: bytes) -> None:
+        """Send, while `ready`."""
+        self._frames.append(frame)
+        self._changed.set()
+
     async def put(self, frame: bytes) -> None:
         """Send; waits while too much is on its way. Raises ConnectionError."""
         while len(self._frames) >= FRAMES_MAX and not self.closed:
@@ -25,8 +35,7 @@ class Way:
             await self._changed.wait()
         if self.closed:
             raise ConnectionResetError("the other side is gone")
-        self._frames.append(frame)
-        self._changed.set()
+        self.put_now(frame)
 
     async def get(self) -> bytes | None:
         """The next frame; None at the end."""
@@ -55,6 +64,15 @@ class ModelChannel:
         self.client = client
         self.to_daemon = Way()
         self.to_client = Way()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the daemon can send at once."""
+        return self.to_client.ready
+
+    def put(self, frame: bytes) -> None:
+        """The daemon sends at once."""
+        self.to_client.put_now(frame)
 
     async def send(self, frame: bytes) -> None:
         """The daemon sends."""

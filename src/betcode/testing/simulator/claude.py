@@ -94,6 +94,8 @@ class ModelClaude:
         self._early: list[bytes] = []
         self._seen: set[str] = set()
         self._lines = 0
+        self._unanswered = ""
+        """Message at the end of the transcript as it was found: a copy of it is answered, in this process only."""
         self._wake = asyncio.Event()
         self.conversation.processes += 1
         two = f"two claudes are alive on {self.conversation.name}, the second is run {record.run} of {record.session}"
@@ -125,6 +127,8 @@ class ModelClaude:
         self._up = True
         if self.setting.rerun:
             await self._go_on()
+        else:
+            self._unanswered = self.conversation.fill(self.stage.now_s)
         for line in self._early:
             self._read(line)
         self._early.clear()
@@ -267,7 +271,9 @@ class ModelClaude:
         if uuid in self._seen:
             return
         self._seen.add(uuid)
-        if self.conversation.is_answered(uuid):
+        if self.conversation.is_answered(uuid) and uuid != self._unanswered:
+            lost = f"message {uuid[-6:]} is sent again in vain: claude has noted it as unanswered"
+            self.stage.check(not self.conversation.is_filled(uuid), "INV-1", lost)
             self.print(lines.lifecycle(uuid, "completed"))
             return
         self.print(lines.lifecycle(uuid, "queued"))

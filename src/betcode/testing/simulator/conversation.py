@@ -12,7 +12,7 @@ class Entry:
     """One line of the transcript file; `durable_at_s` is when it is on the disk."""
 
     kind: str
-    """user, assistant, call, tool_result, or end: the last word of an answer"""
+    """user, assistant, call, tool_result, filler, or end: the last word of an answer"""
     uuids: tuple[str, ...]
     """The user messages it belongs to."""
     durable_at_s: float
@@ -44,7 +44,21 @@ class ModelConversation:
             results=self._names("tool_result"),
             prompts=(last,) if last else (),
             answered=any(e.kind == "end" and last in e.uuids for e in self.entries),
+            followed=bool(self.entries) and self.entries[-1].kind != "user",
         )
+
+    def is_filled(self, uuid: str) -> bool:
+        """Whether all that there is of an answer to it is the note that there was none."""
+        kinds = {entry.kind for entry in self.entries if uuid in entry.uuids}
+        return kinds == {"user", "filler"}
+
+    def fill(self, now_s: float) -> str:
+        """claude was resumed: after a message at the end it notes that there is no answer. uuid of that message."""
+        if not self.entries or self.entries[-1].kind != "user":
+            return ""
+        uuids = self.entries[-1].uuids
+        self.append("filler", uuids, now_s, 0.0)
+        return uuids[-1]
 
     def newest(self) -> str:
         """uuid of the newest user message; empty when there is none."""
