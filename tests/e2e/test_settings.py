@@ -80,7 +80,9 @@ def test_the_number_of_crashes_that_stop_a_session_is_the_one_that_is_set(betcod
         os.kill(session["claude_pid"], signal.SIGKILL)
         _, err = running.communicate(timeout=60)
         assert running.returncode == 1
-        assert b"1 times" in err
+        assert err.count(b"1 times") == 1, "why it ended is told once"
+        assert err.count(b"hint: ") == 1
+        assert f"betcode sessions retry {session['id']}".encode() in err
     (now,) = betcode("status", "--json").json()["sessions"]
     assert now["state"] == "CRASHED"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from betcode.cli.idle import Idle
-from betcode.cli.outcome import Task, result
+from betcode.cli.outcome import Task, result, tells_the_end
 from betcode.client.session_view import Durable
 from betcode.client.stream import Attached
 
@@ -80,6 +80,9 @@ def test_a_notice_explains_an_error_better_than_its_reason() -> None:
     error = task_after(notice, {"kind": "status", "state": "CRASHED", "reason": "exit code 1"}).error()
     assert error is not None
     assert (str(error), error.hint) == ("ended 5 times", "look")
+    assert tells_the_end(notice), "the error says it"
+    assert not tells_the_end(notice | {"code": "agent.hang"})
+    assert not tells_the_end(notice | {"severity": "warning"})
 
 
 def test_only_what_claude_does_for_this_message_is_its_answer() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from betcode.core.inputs import LASTING
 from betcode.model.errors import CODES, BetcodeError
 from betcode.model.states import FINAL_MESSAGE_STATES, MessageState, PermissionState, SessionState
 
@@ -123,6 +124,11 @@ class Task:
         if self.notice is not None and self.notice["code"] == code:
             return BetcodeError(code, self.notice["message"], hint=self.notice.get("hint") or hint)
         return BetcodeError(code, message, hint=hint)
+
+
+def tells_the_end(event: dict[str, Any]) -> bool:
+    """Whether this is a notice that a task's error says again, when it ends because of it."""
+    return event["kind"] == "notice" and event["severity"] == "error" and event["code"] in {"agent.crashed", *LASTING}
 
 
 def result(task: Task, session: dict[str, Any], error: BetcodeError | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from betcode.cli.asking import Elsewhere, Nobody, Person, Questions
 from betcode.cli.follow import Following, follow, only_of
 from betcode.cli.invocation import Invocation
 from betcode.cli.live import Live, except_kinds
-from betcode.cli.outcome import Task, result
+from betcode.cli.outcome import Task, result, tells_the_end
 from betcode.cli.output import remark, say_json, say_raw
 from betcode.cli.prompt import read_prompt
 from betcode.cli.raw_output import RawOutput, raw_output
@@ -60,7 +61,7 @@ async def _run(invocation: Invocation, options: RunOptions, chosen: Options | No
         await anext(stream)  # attached: whatever the message causes comes after this
         key = str(uuid.uuid4())
         task = Task(key, session["id"])
-        live = Live(streams=_streams(options), describe=except_kinds(*_untold(options)))
+        live = Live(streams=_streams(options), describe=_describe(options))
         text_form = options.output_format in (None, "text") and not options.raw
         following = Following(
             client=client,
@@ -109,6 +110,12 @@ async def _tell_program(
     if error.hint:
         remark(f"hint: {error.hint}")
     return error.exit_status
+
+
+def _describe(options: RunOptions) -> Callable[[dict[str, Any]], list[str]]:
+    """What is told of an event: not what the error that ends the command says again."""
+    told = except_kinds(*_untold(options))
+    return lambda event: [] if tells_the_end(event) else told(event)
 
 
 def _untold(options: RunOptions) -> list[str]:

@@ -259,7 +259,7 @@ def count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...]
             "error",
             "agent.crashed",
             f"{what}; {attempt} times {counted}, so it is not restarted again.{said}",
-            hint or "Find the cause, then retry the session: betcode sessions retry ID",
+            hint or f"Find the cause, then retry the session: betcode sessions retry {draft.session.id}",
         )
     elif draft.session.held or not draft.session.waiting:
         when = "when the queue is released" if draft.session.held else "with the next message"
