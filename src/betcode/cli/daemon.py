@@ -10,7 +10,6 @@ from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.output import say, say_json
 from betcode.client import brief
 from betcode.model import limits
-from betcode.model.errors import BetcodeError
 
 slots_option = click.option(
     "--slots", type=int, metavar="N", help="Turns that may run at the same time, as the setting `daemon.slots`."
@@ -50,27 +49,15 @@ def run(invocation: Invocation, *, report_fd: int | None, slots: int | None, rep
       BETCODE_DAEMON_LOG_LEVEL=debug betcode daemon run
     """
     from betcode.cli.output import remark
-    from betcode.config.load import Loaded, load
-    from betcode.daemon.app import run_daemon
-    from betcode.daemon.report import StartReport
+    from betcode.daemon.start import start as start_here
 
-    def load_again() -> Loaded:
-        flags = {"agent.claude": invocation.claude_program() or None, "daemon.slots": slots}
-        return load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths)
-
-    try:
-        loaded = load_again()
-    except BetcodeError as error:
-        StartReport(report_fd).failed(error)
-        raise
-    for warning in loaded.warnings:
-        remark(f"warning: {warning}")
-    return run_daemon(
+    return start_here(
         invocation.paths,
-        loaded.config,
-        reload=lambda: load_again().config,
+        invocation.env,
+        tell=remark,
+        claude=invocation.claude_program() or None,
+        slots=slots,
         report_fd=report_fd,
-        foreground=report_fd is None,
         replaces=replaces,
     )
 

@@ -126,13 +126,10 @@ class _App:
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
-        claude = await check_claude(self.config)
-        self.log.info("claude found", version=claude.version)
         metrics = Metrics()
-        store = await SqliteStore.open(
-            self.paths.database, rng=Random(), observe=metrics.stored, failed=metrics.store_failed
-        )
+        claude, store = await self._claude_and_store(metrics)
         try:
+            self.log.info("claude found", version=claude.version)
             launcher = KeeperLauncher(
                 self.paths.sessions,
                 claude,
@@ -162,6 +159,20 @@ class _App:
         finally:
             await store.close()
             self.log.info("the daemon has stopped")
+
+    async def _claude_and_store(self, metrics: Metrics) -> tuple[ClaudeBinary, SqliteStore]:
+        """Both at once, since each takes a while. Raises what is wrong with claude first, else with the database."""
+        opening = SqliteStore.open(
+            self.paths.database, rng=Random(), observe=metrics.stored, failed=metrics.store_failed
+        )
+        claude, store = await asyncio.gather(check_claude(self.config), opening, return_exceptions=True)
+        if isinstance(claude, BaseException):
+            if isinstance(store, SqliteStore):
+                await store.close()
+            raise claude
+        if isinstance(store, BaseException):
+            raise store
+        return claude, store
 
     def _tell_damage(self, store: SqliteStore) -> None:
         """What cannot be read of the intake log. A torn end is what a kill leaves: it was never acknowledged."""
