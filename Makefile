@@ -16,7 +16,7 @@ WORKERS ?= 2
 
 help:  ## show this text
 	@echo 'make TARGET, where TARGET is'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'The first target that needs it makes .venv, which takes about a minute.'
 
 demo: $(STAMP)  ## see it work in a minute: no account and no key needed
@@ -43,6 +43,14 @@ sim: $(STAMP)  ## simulate faults in virtual time: SEEDS=100 for that many runs,
 	$(BIN)/python -m betcode.testing.simulate --workers $(WORKERS) $(if $(SEED),--seed $(SEED)) \
 		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START)) $(if $(PLANT),--plant $(PLANT))
 
+storm: $(STAMP)  ## kill -9 daemon and clients while ten sessions work: KILLS=100 so many times, SEED=1 another order
+	BETCODE_KILLS=$(or $(KILLS),100) $(if $(SEED),BETCODE_STORM_SEED=$(SEED)) $(BIN)/python -m pytest -q -s \
+		tests/e2e/test_storm.py -k storm_of_kills
+
+chaos-recovery: $(STAMP)  ## real faults under the real claude; SEED=n, SCALE=k, ONLY=id, PLANT=bug or list
+	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) recovery \
+		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
+
 fmt: $(STAMP)  ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
@@ -66,4 +74,4 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test check bench plant sim fmt docs lock
+.PHONY: help demo test check bench plant sim storm chaos-recovery fmt docs lock

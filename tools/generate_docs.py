@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `tools`, from whatever directory this is called
 
-from tools.docs import errors, limits, metrics, protocol, schema, settings
+from tools.docs import errors, limits, metrics, protocol, recovery, schema, settings
 from tools.docs.markdown import COMMAND
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -21,6 +21,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "limits.md": limits.render,
     "settings.md": settings.render,
     "metrics.md": metrics.render,
+    "recovery.md": recovery.render,
 }
 
 

@@ -18,10 +18,12 @@ from betcode.model.errors import CODES
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src/betcode"
-GENERATED = {"protocol.md", "protocol.schema.json", "errors.md", "limits.md", "settings.md", "metrics.md"}
+GENERATED = {"protocol.md", "protocol.schema.json", "errors.md", "limits.md", "settings.md", "metrics.md"} | {
+    "recovery.md"
+}
 
 UNUSED_CODES: set[str] = set()
-UNUSED_LIMITS = {"OPEN_TOOLS_MAX"}
+UNUSED_LIMITS: set[str] = set()
 UNUSED_KEEPER_LIMITS: set[str] = set()
 UNITS = {"KIB", "MIB"}
 """In the keeper's file, for its other lines."""

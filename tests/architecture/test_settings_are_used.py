@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -35,7 +36,10 @@ def test_every_field_of_the_policy_comes_from_a_setting_and_is_looked_at() -> No
 
 
 def other(setting: Setting) -> object:
-    """A value in range that is not the default; None for what is no number."""
+    """A value in range that is not the default; None for what is neither a number nor a choice."""
+    choices = [c for c in get_args(setting.kind) if isinstance(c, str)]
+    if choices:
+        return next(c for c in choices if c != setting.default)
     low, high = setting.meta.ge, setting.meta.le
     if low is None or high is None:
         return None

@@ -81,7 +81,7 @@ class View:
 async def start() -> None:
     command = [sys.executable, "-m", "betcode", "daemon", "run"]
     await start_daemon(
-        command, env=dict(os.environ), log_path=DATA / "daemon.stderr", socket_path=RUNTIME / "daemon.sock"
+        command, env=dict(os.environ), stderr_path=DATA / "daemon.stderr", socket_path=RUNTIME / "daemon.sock"
     )
 
 

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import uuid
 from collections import Counter
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from betcode.adapters import intake
 from betcode.client.client import Client
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Clear, Create, Events, Send, Show
@@ -25,6 +27,8 @@ from betcode.testing.installation import Installation, installation, scripted, s
 KILLS = 30
 WAIT_S = 60.0
 DATABASE = ("daemon.db", "daemon.db-wal", "daemon.db-shm")
+LONG = f"{sys.executable} -c 'import time; time.sleep(600)'"
+"""A command that runs: claude answers one of nothing but `sleep` at once with an error, and the turn ends."""
 
 
 async def events_of(client: Client, session: str) -> list[dict[str, Any]]:
@@ -186,6 +190,47 @@ def test_a_damaged_record_of_the_intake_log_is_told_in_the_log_and_stops_nothing
         asyncio.run(run(made))
 
 
+@pytest.mark.req("INV-1", "INV-6", "SQ-11")
+def test_a_message_whose_end_is_lost_with_the_database_asks_and_the_session_goes_on() -> None:
+    """The database is gone and the record of the end of the first message is damaged; claude lives and is idle."""
+
+    async def run(made: Installation) -> None:
+        keys = [str(uuid.uuid4()) for _ in range(3)]
+        texts = [scripted(f"m{n}", {"text": f"answer {n}"}) for n in range(3)]
+        async with made.client() as client, session_of(made, client) as session:
+            for key, text in zip(keys[:2], texts[:2], strict=True):
+                await client.request(Send(session=session, key=key, text=text))
+                await events_when(client, session, done([key]), what="an answer")
+            await restarted(made)
+            for name in DATABASE:
+                (made.paths.data / name).unlink(missing_ok=True)
+            damage_record_of_the_end(made.paths.data / "intake", keys[0])
+            ended = lambda found: states(found, keys[0])[-1:] == ["unknown"]  # noqa: E731
+            events = await events_when(client, session, ended, what="the unknown one")
+            assert "agent.unknown_outcome" in [e["code"] for e in events if e["kind"] == "notice"]
+            assert states(events, keys[1])[-1] == "completed"
+            await client.request(Send(session=session, key=keys[2], text=texts[2]))
+            await events_when(client, session, done(keys[2:]), what="the next answer")
+            assert (await client.request(Show(session=session)))["session"]["state"] in ("IDLE", "ACTIVE")
+        assert made.model.stats()["requests_total"] == 3, "nothing was answered twice"
+
+    with installation() as made:
+        asyncio.run(run(made))
+
+
+def damage_record_of_the_end(directory: Path, key: str) -> None:
+    """Flip a bit in the record that says that this message is completed."""
+    records = list(intake.read_all(directory, []))
+    number = next(n for n, r in enumerate(records) if any(m.id == key and m.state == "completed" for m in r.messages))
+    file = directory / "1.log"
+    content = bytearray(file.read_bytes())
+    at = -1
+    for _ in range(number + 1):
+        at = content.index(b"\xffBI1", at + 1)
+    content[at + 20] ^= 1
+    file.write_bytes(content)
+
+
 @pytest.mark.req("INV-1", "SQ-11")
 def test_each_step_of_a_message_is_shown_with_its_reason_and_keys_are_kept_over_a_restart() -> None:
     async def run(made: Installation) -> None:
@@ -193,7 +238,7 @@ def test_each_step_of_a_message_is_shown_with_its_reason_and_keys_are_kept_over_
             "good": scripted("good", {"text": "hello", "delay_s": 0.5}),
             "bad": scripted("bad", {"status": 400, "message": "no"}),
             "late": scripted("late", {"text": "never"}),
-            "lost": scripted("lost", {"tool": {"name": "Bash", "input": {"command": "sleep 600", "description": "w"}}}),
+            "lost": scripted("lost", {"tool": {"name": "Bash", "input": {"command": LONG, "description": "w"}}}),
         }
         keys = {name: str(uuid.uuid4()) for name in texts}
         async with made.client() as client, session_of(made, client, allow=("Bash",)) as session:
@@ -221,6 +266,8 @@ def test_each_step_of_a_message_is_shown_with_its_reason_and_keys_are_kept_over_
             await check_keys(made, client, session, keys, texts)
 
     with installation() as made:
+        made.paths.config.mkdir(parents=True)
+        (made.paths.config / "settings.json").write_text('{"supervision": {"unknown_outcome": "ask"}}')
         asyncio.run(run(made))
 
 

@@ -117,7 +117,7 @@ def test_a_question_is_asked_in_place_with_the_whole_input(
     command = f"touch asked-{status}.txt # {'long ' * 100}\u202e"
     step = {"tool": {"name": "Bash", "input": {"command": command}}}
     with betcode.on_terminal("run", scripted("touch", step, {"text": "ok"})) as terminal:
-        terminal.wait_for("[a]llow, [d]eny")
+        terminal.wait_for("[y]es, [n]o")
         terminal.type(typed)
         assert terminal.wait() == status
     shown = command.replace("\u202e", "\\u202e")
@@ -132,7 +132,7 @@ def test_a_question_is_asked_in_place_with_the_whole_input(
 def test_a_question_that_is_answered_elsewhere_is_not_asked_any_more(betcode: Command) -> None:
     step = {"tool": {"name": "Bash", "input": {"command": "touch elsewhere.txt"}}}
     with betcode.on_terminal("run", scripted("touch", step, {"text": "thank you"})) as terminal:
-        terminal.wait_for("[a]llow, [d]eny")
+        terminal.wait_for("[y]es, [n]o")
         (question,) = betcode("permissions", "list", "--json").json()["permissions"]
         assert betcode("permissions", "allow", question["id"]).status == 0
         assert terminal.wait() == 0

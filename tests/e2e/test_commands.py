@@ -198,12 +198,29 @@ def test_two_clients_that_start_a_daemon_at_once_share_it(alone: Command) -> Non
         (["run", "-"], b"x" * (limits.PROMPT_BYTES_MAX + 1), "at most 10485760"),
         (["run", "--dir", "/nowhere/at/all", "x"], b"", "'/nowhere/at/all' does not exist"),
         (["run", "--allow", "no rule at all(", "x"], b"", "no rule at all("),
-        (["run", "--permission-ttl", "0.1", "x"], b"", "permission_ttl_s"),
+        (["run", "--permission-ttl", "0.1", "x"], b"", "allowed are 1 to 2592000 seconds"),
+        (["run", "--permission-ttl", "0", "x"], b"", "allowed are 1 to 2592000 seconds"),
+        (["run", "--permission-ttl", "nan", "x"], b"", "allowed are 1 to 2592000 seconds"),
+        (["run", "--resume", "abcd", "--dir", "/", "x"], b"", "--dir and --resume exclude each other"),
+        (["run", "--raw", "--output-format", "text", "x"], b"", "--raw and --output-format exclude each other"),
+        (["run", "--name", " ", "x"], b"", "--name is empty"),
+        (["run", "--model", "a model", "x"], b"", "allowed: at most 200 letters"),
+        (["--model", "-x", "--new"], b"", "allowed: at most 200 letters"),
+        (["run", "--dangerously-skip-permissions", "x"], b"", "betcode never lets all tools run unasked"),
+        (["run", "--permission-mode", "bypassPermissions", "x"], b"", "modes that never ask are refused"),
+        (["run", "--input-format", "stream-json"], b"", "betcode run takes text"),
+        (["run", "-c", "--allowedTools", "Bash", "x"], b"", "--allowedTools can be chosen only for a new session"),
+        (["run", "-c", "--effort", "high", "x"], b"", "--effort can be chosen only for a new session"),
+        (["run", "--mcp-config", "nowhere.json", "x"], b"", "there is no file 'nowhere.json'"),
+        (["run", "--add-dir", "nowhere", "x"], b"", "'nowhere' is not a directory"),
+        (["run", "--session-id", "7", "x"], b"", "is not a UUID"),
+        (["--max-turns", "3", "run", "x"], b"", "No such option: --max-turns"),
         (["run", "--timeout", "-1", "x"], b"", "--timeout"),
         (["run", "--resume", "abcd", "--continue", "x"], b"", "exclude each other"),
         (["run", "--continue", "--model", "x", "y"], b"", "--model can be chosen only for a new session"),
         (["run", "--name", "two\nlines", "x"], b"", "line break"),
         (["sessions", "rename", "abcd"], b"", "Missing argument"),
+        (["sessions", "rename", "abcd", " "], b"", "name is empty"),
         (["permissions", "allow", "p0"], b"", "no question 'p0'"),
         (["permissions", "allow", "p0", "--edit", "{"], b"", "--edit is not JSON"),
         (["protocol", "check", "/nowhere"], b"", "'/nowhere' cannot be read"),
@@ -242,6 +259,17 @@ def test_errors_for_programs_are_one_json_object(betcode: Command) -> None:
     assert ended.err == ""
     assert set(ended.json()["error"]) == {"code", "message", "hint"}
     assert betcode("run", "--output-format=json", "--fly").json()["error"]["code"] == "request.usage"
+
+
+@pytest.mark.req("PS-3")
+def test_5_a_closed_session_is_not_started_afresh_and_an_idle_one_need_not_be(betcode: Command) -> None:
+    session = betcode.session_of(betcode("run", "--output-format", "json", scripted("hi", {"text": "ok"})))
+    assert betcode("sessions", "retry", session).out == "there was nothing to retry; messages that wait: 0\n"
+    betcode("sessions", "close", session)
+    ended = betcode("sessions", "retry", session)
+    assert (ended.status, ended.out) == (5, "")
+    assert error_of(ended) == "the session is closed and cannot be started again"
+    assert betcode("sessions", "retry", "--json", session).json()["error"]["code"] == "session.closed"
 
 
 # --- 6, 7, 72, 78 ------------------------------------------------------------------------------------------------

@@ -28,10 +28,10 @@ def betcode(made: Installation) -> Command:
     return Command(made.env, made.project)
 
 
-def direct(made: Installation, *arguments: str) -> list[dict[str, Any]]:
+def direct(made: Installation, *arguments: str, prompt: str = PROMPT) -> list[dict[str, Any]]:
     """What the real CLI prints for the same prompt."""
-    argv = [str(bundled_claude()), "-p", PROMPT, "--allowedTools", "Bash", *arguments]
-    done = subprocess.run(argv, env=made.env, cwd=made.project, input=b"", capture_output=True, timeout=60, check=True)
+    argv = [str(bundled_claude()), "-p", prompt, "--allowedTools", "Bash(echo *)", *arguments]
+    done = subprocess.run(argv, env=made.env, cwd=made.project, input=b"", capture_output=True, timeout=60, check=False)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -39,7 +39,8 @@ def kinds(lines: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     """Type, subtype, kinds of blocks and of stream events of each line."""
     found = []
     for line in lines:
-        content = line.get("message", {}).get("content", [])
+        message = line.get("message", {})
+        content = message.get("content", []) if isinstance(message, dict) else []
         blocks = [b["type"] for b in content] if isinstance(content, list) else ["text"]
         found.append((line["type"], line.get("subtype"), *blocks, line.get("event", {}).get("type")))
     return found
@@ -64,6 +65,54 @@ def test_stream_json_with_partial_messages_is_what_claude_prints(betcode: Comman
     assert kinds(ended.lines()) == kinds(theirs)
 
 
+DENIED = scripted(
+    "go",
+    {"text": "working", "tool": {"name": "Bash", "input": {"command": "touch made.txt"}}},
+    {"tool": {"name": "Write", "input": {"file_path": "made.txt", "content": "x"}}},
+    {"text": "I may not"},
+)
+
+
+@pytest.mark.req("ND-4", "PM-2")
+@pytest.mark.parametrize("rule", ["nobody answers", "a rule asks", "a rule denies"])
+def test_stream_json_with_refused_calls_is_what_claude_prints(betcode: Command, made: Installation, rule: str) -> None:
+    rules = {"a rule asks": {"ask": ["Bash(touch *)"]}, "a rule denies": {"deny": ["Bash(touch *)"]}}.get(rule, {})
+    settings = made.project / ".claude" / "settings.json"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(json.dumps({"permissions": rules}))
+    try:
+        ended = betcode("run", "--output-format", "stream-json", "--permission-ttl", "1", DENIED)
+        theirs = direct(made, "--output-format", "stream-json", "--verbose", prompt=DENIED)
+    finally:
+        settings.unlink()
+    assert ended.status == 3
+    assert kinds(ended.lines()) == kinds(theirs)
+    ours = [line for line in ended.lines() if line.get("subtype") == "permission_denied"]
+    others = [line for line in theirs if line.get("subtype") == "permission_denied"]
+    assert [list(line) for line in ours] == [list(line) for line in others]
+    assert [line["tool_name"] for line in ours] == ["Bash", "Write"]
+    results = {b["tool_use_id"]: b["content"] for line in ended.lines() if line["type"] == "user" for b in blocks(line)}
+    assert {line["tool_use_id"]: line["message"] for line in ours} == results
+
+
+def blocks(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """The blocks of a message."""
+    found: list[dict[str, Any]] = line["message"]["content"]
+    return found
+
+
+@pytest.mark.req("ND-4")
+def test_stream_json_of_an_api_error_is_what_claude_prints(betcode: Command, made: Installation) -> None:
+    prompt = scripted("fail", {"status": 400, "message": "no credit left"})
+    ended = betcode("run", "--output-format", "stream-json", prompt)
+    theirs = direct(made, "--output-format", "stream-json", "--verbose", prompt=prompt)
+    assert ended.status == 1
+    assert kinds(ended.lines()) == kinds(theirs)
+    for ours, other in zip(ended.lines(), theirs, strict=True):
+        assert other.keys() - ours.keys() <= {"fast_mode_disabled_reason"}
+    assert (ended.lines()[-1]["is_error"], ended.lines()[-1]["result"]) == (True, theirs[-1]["result"])
+
+
 def test_json_is_claudes_result_object(betcode: Command, made: Installation) -> None:
     ours = betcode("run", "--output-format", "json", "--allow", "Bash", PROMPT).json()
     [theirs] = direct(made, "--output-format", "json")
@@ -79,16 +128,27 @@ def test_the_id_in_the_result_resumes_the_session(betcode: Command) -> None:
     assert second.json()["result"] == words(3)
 
 
-def test_raw_prints_every_line_as_it_stands_in_the_journal(betcode: Command, made: Installation) -> None:
+@pytest.mark.req("ND-4")
+def test_raw_prints_all_that_claude_prints_in_a_session_with_one_turn(betcode: Command, made: Installation) -> None:
     ended = betcode("run", "--raw", "--allow", "Bash", PROMPT)
     assert ended.status == 0
-    sessions = betcode("status", "--json").json()["sessions"]
-    journal = b"".join(
-        file.read_bytes() for file in sorted((made.paths.sessions / sessions[0]["id"]).glob("*.out"))
-    ).decode()
-    assert ended.out in journal
-    assert [line["type"] for line in ended.lines()][-2:] == ["result", "command_lifecycle"]
-    assert {"stream_event", "command_lifecycle", "assistant", "result"} <= {line["type"] for line in ended.lines()}
+    kinds = [(line["type"], line.get("subtype"), line.get("state")) for line in ended.lines()]
+    assert kinds[0] == ("control_response", None, None)
+    assert kinds[-1] == ("system", "session_state_changed", "idle")
+    assert ended.out == journal(betcode, made)
+
+
+@pytest.mark.req("ND-4")
+def test_raw_of_a_later_turn_begins_where_the_earlier_one_ended(betcode: Command, made: Installation) -> None:
+    first = betcode("run", "--raw", scripted("one", {"words": 2}))
+    second = betcode("run", "--raw", "--continue", scripted("two", {"words": 3}))
+    assert first.out + second.out == journal(betcode, made)
+
+
+def journal(betcode: Command, made: Installation) -> str:
+    """What claude printed in the newest session."""
+    newest = betcode("status", "--json").json()["sessions"][0]["id"]
+    return "".join(file.read_text() for file in sorted((made.paths.sessions / newest).glob("*.out")))
 
 
 @pytest.mark.req("PS-6")

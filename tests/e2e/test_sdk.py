@@ -21,12 +21,14 @@ from claude_agent_sdk import (
     PermissionResultDeny,
     ResultMessage,
     StreamEvent,
+    SystemMessage,
     TextBlock,
     ToolPermissionContext,
     query,
 )
 
 import betcode
+from betcode.model.frames import Answer, Permissions
 from betcode.testing.installation import Installation, installation, scripted, until, words
 
 TOUCH = {"tool": {"name": "Bash", "input": {"command": "touch made.txt"}}}
@@ -213,3 +215,43 @@ def test_a_control_that_is_not_supported_is_refused_and_the_session_goes_on(made
 
     asyncio.run(run())
     assert text_of(messages) == words(3)
+
+
+@pytest.mark.req("ND-4")
+def test_a_program_that_does_not_decide_hears_of_a_refused_call_as_from_claude_itself(made: Installation) -> None:
+    async def refuse() -> None:
+        async with made.client() as client:
+            found: list[dict[str, Any]] = []
+            deadline = asyncio.get_running_loop().time() + 30
+            while not found and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.02)
+                found = (await client.request(Permissions()))["permissions"]
+            await client.request(Answer(permission=found[0]["id"], allow=False, message="not today"))
+
+    async def run() -> list[Any]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(refuse())
+            return await asked(scripted("touch", TOUCH, {"text": "ok"}), options(made))
+
+    messages = asyncio.run(run())
+    (denied,) = [m.data for m in messages if isinstance(m, SystemMessage) and m.subtype == "permission_denied"]
+    assert (denied["tool_name"], denied["message"]) == ("Bash", "not today")
+    assert not (made.project / "made.txt").exists()
+
+
+def test_file_checkpoints_are_refused_with_a_sentence(made: Installation) -> None:
+    heard: list[str] = []
+    chosen = options(made, enable_file_checkpointing=True, stderr=heard.append)
+    with pytest.raises(Exception, match="exit code"):
+        asyncio.run(asked("x", chosen))
+    assert any("enable_file_checkpointing is not supported through betcode" in line for line in heard)
+
+
+def test_what_is_known_of_the_server_before_the_first_message_is_said_to_be_nothing(made: Installation) -> None:
+    async def run() -> dict[str, Any]:
+        async with connected(options(made)) as client:
+            return await client.get_server_info() or {}
+
+    known = asyncio.run(run())
+    assert (known["commands"], known["agents"]) == ([], [])
+    assert "`get_server_info()` has no commands" in (Path(__file__).parents[2] / "docs" / "sdk.md").read_text()

@@ -143,3 +143,53 @@ def test_the_settings_can_be_looked_at_and_checked_without_a_daemon(betcode: Com
     assert shown["value"] == 7
     assert str(made.paths.settings) in shown["source"]
     assert betcode("status").status == 2
+
+
+@pytest.mark.req("CF-1", "RS-4", "OB-1")
+def test_an_unknown_key_is_told_at_each_start_and_reload_on_the_terminal_and_in_the_log(
+    betcode: Command, made: Installation
+) -> None:
+    def logged() -> list[str]:
+        lines = [json.loads(line) for line in made.paths.log.read_text().splitlines()]  # whole lines of JSON only
+        assert all(len(line["trace_id"]) == 32 for line in lines)
+        return [line["detail"] for line in lines if line["message"] == "a setting is not used as it stands"]
+
+    write(made, daemon={"connection_max": 7})
+    warned = (
+        f'{made.paths.settings}:1:13: unknown setting "daemon.connection_max"; did you mean "daemon.connections_max"?'
+    )
+    assert betcode("daemon", "start").err == f"warning: {warned}\n"
+    assert logged() == [warned]
+    reload(made)
+    assert logged() == [warned] * 2
+    assert betcode("daemon", "upgrade").err == f"warning: {warned}\n"
+    assert logged() == [warned] * 3
+    assert betcode("daemon", "start").err == "", "one runs already"
+
+
+@pytest.mark.req("CF-1", "RS-1")
+def test_a_check_for_programs_has_each_problem_in_pieces_and_one_for_people_tells_the_warnings_too(
+    betcode: Command, made: Installation
+) -> None:
+    made.paths.config.mkdir(exist_ok=True)
+    made.paths.settings.write_text('{"daemon": {"unknown": 1,\n  "queue": 501}}')
+    ended = betcode.with_env(BETCODE_DAEMON_SLOTS="many")("config", "check", "--json")
+    assert (ended.status, ended.err) == (78, "")
+    first, second = ended.json()["problems"]
+    assert {**first, "message": "", "hint": ""} == {
+        "file": str(made.paths.settings),
+        "line": 2,
+        "column": 3,
+        "key": "daemon.queue",
+        "value": "501",
+        "range": "whole number, 0 to 500",
+        "message": "",
+        "hint": "",
+    }
+    assert (second["file"], second["line"], second["key"], second["value"]) == (None, None, "daemon.slots", '"many"')
+    assert ended.json()["error"]["code"] == "config.invalid"
+    (warning,) = ended.json()["warnings"]
+    people = betcode("config", "check")
+    assert (people.status, people.err.splitlines()[0]) == (78, f"warning: {warning}")
+    made.paths.settings.write_text('{"daemon": {"unknown": 1}}')
+    assert betcode("config", "check").out == "the settings are valid; 1 warning\n"

@@ -17,12 +17,15 @@ import pytest
 
 from betcode.adapters import intake
 from betcode.adapters.intake import IntakeLog, Problem
+from betcode.model.frames import Answer, Close, Send
+from betcode.model.ids import MessageId
 from betcode.model.rows import Transaction
+from betcode.model.states import MessageState
 from betcode.testing.faults import FaultPlan, FaultyFiles
 from betcode.testing.paper_claude import PaperLauncher
-from betcode.testing.promises import Person, Promises, events_of, everything_ends
+from betcode.testing.promises import KEYS, Person, Promises, events_of, everything_ends
 from betcode.testing.sample_rows import message_row, session_row
-from betcode.testing.small_engine import running_engine
+from betcode.testing.small_engine import SmallEngine, running_engine
 
 DATABASE = ("daemon.db", "daemon.db-wal", "daemon.db-shm")
 
@@ -161,6 +164,103 @@ def test_a_damaged_record_is_told_and_all_others_come_back(
             await everything_ends(engine, launcher, promises, gaps=True)
 
     asyncio.run(start())
+
+
+def damage_record(file: Path, number: int) -> None:
+    """Flip a bit in the payload of a record, counted from 0."""
+    content = bytearray(file.read_bytes())
+    at = -1
+    for _ in range(number + 1):
+        at = content.index(b"\xffBI1", at + 1)
+    content[at + 20] ^= 1
+    file.write_bytes(content)
+
+
+async def everything_has_an_outcome(
+    engine: SmallEngine, launcher: PaperLauncher, promises: Promises
+) -> list[MessageState]:
+    """All that came back ends, and each session works on a new message. Returns the outcomes."""
+    outcomes = []
+    for number, row in enumerate(await engine.store.sessions()):
+        await finished(engine, row.id)
+        found = [await engine.store.message(MessageId(key)) for key in promises.messages]
+        messages = [message for message in found if message is not None and message.session == row.id]
+        outcomes += [message.state for message in messages]
+        unknown = [message for message in messages if message.state is MessageState.UNKNOWN]
+        assert all(message.reason for message in unknown)
+        events = await events_of(engine, row.id)
+        told = [event for event in events if event["kind"] == "notice" and event["code"] == "agent.unknown_outcome"]
+        assert len(told) == bool(unknown)
+        key = f"00000000-0000-4000-9000-{number:012}"
+        await engine.ask(Send(session=row.id, key=key, text="go on"))
+        await finished(engine, row.id)
+        message = await engine.store.message(MessageId(key))
+        assert message is not None
+        assert message.state is MessageState.COMPLETED
+    for claude in launcher.claudes.values():
+        assert claude.times <= {1}, "nothing was done twice"
+    return outcomes
+
+
+async def finished(engine: SmallEngine, session: str) -> None:
+    """Answer what is asked until nothing is left to do."""
+    while (question := await engine.question(session)) is not None:
+        await engine.ask(Answer(permission=question.id, allow=True))
+    await engine.until(session, lambda s: not s.messages)
+
+
+@pytest.mark.req("INV-1", "INV-6", "SQ-11")
+@pytest.mark.parametrize("older", [0, 3], ids=["no database", "an older one"])
+def test_without_any_one_record_and_the_database_every_message_has_an_outcome_and_sessions_go_on(
+    tmp_path: Path, older: int
+) -> None:
+    """The record of a message's end too: then claude is done with it, and nothing says how it ended."""
+    data = tmp_path / "data"
+    data.mkdir()
+    promises = asyncio.run(converse(data, tmp_path / "copies"))
+    count = len(list(intake.read_all(data / "intake", [])))
+    outcomes: list[MessageState] = []
+
+    async def start(target: Path) -> None:
+        launcher = PaperLauncher(target / "sessions")
+        async with running_engine(target, launcher) as engine:
+            assert len(engine.store.intake_problems) == 1
+            outcomes.extend(await everything_has_an_outcome(engine, launcher, promises))
+
+    for number in range(count):
+        copy = tmp_path / "copies" / str(older) if older else None
+        target = replaced(data, tmp_path / f"start{number}", copy)
+        damage_record(target / "intake/1.log", number)
+        asyncio.run(start(target))
+    assert set(outcomes) == {MessageState.COMPLETED, MessageState.UNKNOWN}
+
+
+@pytest.mark.req("SQ-11", "INV-6")
+def test_a_session_that_was_closed_stays_closed_when_the_database_is_gone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+
+    async def close(names: dict[str, str]) -> None:
+        async with running_engine(data, PaperLauncher(data / "sessions")) as engine:
+            person = Person(engine)
+            for name in ("open", "closed", "closing"):
+                names[name] = await person.create(KEYS[len(names)])
+            await engine.ask(Send(session=names["closing"], key=KEYS[8], text="go"))
+            await finished(engine, names["closing"])
+            for name in ("closed", "closing"):
+                await engine.ask(Close(session=names[name]))
+            await engine.until(names["closing"], lambda session: session.closing)
+
+    async def look(target: Path) -> dict[str, tuple[str, bool]]:
+        async with running_engine(target, PaperLauncher(target / "sessions")) as engine:
+            return {row.id: (row.state, bool(row.life.get("closing"))) for row in await engine.store.sessions()}
+
+    names: dict[str, str] = {}
+    asyncio.run(close(names))
+    found = asyncio.run(look(replaced(data, tmp_path / "start", None)))
+    assert found[names["open"]] == ("NEW", False)
+    assert found[names["closed"]] == ("CLOSED", True)
+    assert found[names["closing"]][1], "it is closed as soon as its claude has ended"
 
 
 @pytest.mark.req("SQ-11")

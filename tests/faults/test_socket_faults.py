@@ -1,7 +1,8 @@
 """Sockets that break after any number of bytes, between client and daemon and between daemon and keeper.
 
 Goal: a request is carried out once and its reply comes, or an error with a code and a hint; others notice nothing.
-Method: a proxy cuts the connection after k bytes, for k = 1, 2, ... (in steps) until the whole exchange fits.
+Method: a proxy cuts the connection after k bytes, for k = 1, 2, ... (in steps) until the whole exchange fits. Every
+single operation of a socket fails in test_socket_operations.py.
 """
 
 import asyncio
@@ -56,7 +57,7 @@ async def served(folder: Path) -> AsyncIterator[tuple[SmallEngine, CuttingProxy,
                 await Conversation(channel, engine.registry, daemon, engine.log).serve()
 
             server = LocalServer(folder / "real.sock", serve, {})
-            await server.start()
+            await server.start(rng=Random(1))
             async with cutting_proxy(folder / "proxy.sock", folder / "real.sock") as proxy:
                 yield engine, proxy, folder / "real.sock"
             await server.stop()

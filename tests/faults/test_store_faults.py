@@ -97,15 +97,18 @@ async def stored(path: Path) -> list[Transaction]:
 
 
 @pytest.mark.req("SQ-11", "SQ-9", "INV-1", "ND-8")
-@pytest.mark.parametrize("then_forever, error", [(False, errno.EIO), (True, errno.ENOSPC)])
+@pytest.mark.parametrize("then_forever", [False, True], ids=["once", "for ever"])
+@pytest.mark.parametrize(
+    "error, reads", [(errno.EIO, False), (errno.ENOSPC, False), (errno.EIO, True)], ids=["EIO", "ENOSPC", "reads"]
+)
 def test_nothing_acknowledged_is_lost_or_torn_by_any_single_fault(
-    tmp_path: Path, then_forever: bool, error: int
+    tmp_path: Path, then_forever: bool, error: int, reads: bool
 ) -> None:
     whole = [*SCRIPT, *TOGETHER]
     for fail_at in itertools.count(1):
         path = tmp_path / str(fail_at) / "daemon.db"
         path.parent.mkdir()
-        plan = FaultPlan(fail_at=fail_at, then_forever=then_forever, errno=error)
+        plan = FaultPlan(fail_at=fail_at, then_forever=then_forever, errno=error, reads=reads)
         outcome = asyncio.run(run(path, plan))
         there = asyncio.run(stored(path))
         assert set(outcome.failures) <= {"full", "io", "intake_full", "intake_io", "cantopen"}

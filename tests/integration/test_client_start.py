@@ -42,7 +42,7 @@ def start(tmp_path: Path, program: str) -> None:
         start_daemon(
             [sys.executable, "-c", program],
             env=dict(os.environ),
-            log_path=tmp_path / "log",
+            stderr_path=tmp_path / "log",
             socket_path=tmp_path / "socket",
         )
     )
@@ -103,7 +103,7 @@ def test_of_many_clients_that_miss_their_daemon_one_starts_it(tmp_path: Path) ->
     async def scenario() -> None:
         argv = [sys.executable, "-c", program]
         log = tmp_path / "log"
-        one = partial(start_daemon, argv, env=dict(os.environ), log_path=log, socket_path=tmp_path / "socket")
+        one = partial(start_daemon, argv, env=dict(os.environ), stderr_path=log, socket_path=tmp_path / "socket")
         await asyncio.gather(*(one() for _ in range(CLIENTS)))
 
     asyncio.run(scenario())
@@ -116,7 +116,7 @@ def test_another_daemon_that_never_answers_is_an_error(tmp_path: Path, monkeypat
 
     async def scenario() -> None:
         argv = [sys.executable, "-c", REPORT.format(report=other, status=2)]
-        await start_daemon(argv, env=dict(os.environ), log_path=tmp_path / "log", socket_path=tmp_path / "socket")
+        await start_daemon(argv, env=dict(os.environ), stderr_path=tmp_path / "log", socket_path=tmp_path / "socket")
 
     with pytest.raises(BetcodeError, match="pid 7 holds the lock") as caught:
         asyncio.run(scenario())
@@ -126,7 +126,7 @@ def test_another_daemon_that_never_answers_is_an_error(tmp_path: Path, monkeypat
 
 def test_a_program_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BetcodeError, match="could not be started"):
-        asyncio.run(start_daemon(["/nowhere"], env={}, log_path=tmp_path / "log", socket_path=tmp_path / "socket"))
+        asyncio.run(start_daemon(["/nowhere"], env={}, stderr_path=tmp_path / "log", socket_path=tmp_path / "socket"))
 
 
 KILLED = """
@@ -158,7 +158,7 @@ def test_a_client_that_waits_for_another_one_sees_the_new_daemon_without_queuein
         lock = os.open(tmp_path / "starting.lock", os.O_WRONLY | os.O_CREAT)
         fcntl.flock(lock, fcntl.LOCK_EX)  # held all the time, as by forty others in turn
         waiting = asyncio.create_task(
-            start_daemon(["/nonexistent"], env={}, log_path=tmp_path / "log", socket_path=path)
+            start_daemon(["/nonexistent"], env={}, stderr_path=tmp_path / "log", socket_path=path)
         )
         read, write = os.pipe()
         program = SERVER.format(path=str(path), clients=1)
@@ -171,3 +171,15 @@ def test_a_client_that_waits_for_another_one_sees_the_new_daemon_without_queuein
             os.close(descriptor)
 
     asyncio.run(run())
+
+
+@pytest.mark.req("INV-8", "OB-1")
+def test_what_daemons_say_on_standard_error_is_kept_up_to_a_limit_and_then_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DAEMON_STDERR_BYTES_MAX", 100)
+    said = tmp_path / "log"
+    for number in range(4):
+        error = failing(tmp_path, f"import sys; sys.exit('word {number} ' + 'x' * 40)")
+        assert f"word {number} " in str(error)
+    assert [line.split()[1] for line in said.read_text().splitlines()] == ["3"], "of 49 bytes each, three passed 100"

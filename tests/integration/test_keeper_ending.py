@@ -13,7 +13,7 @@ import pytest
 
 import betcode
 from betcode.keeper.journal import JournalReader
-from betcode.keeper.limits import DRAIN_S_MAX
+from betcode.keeper.limits import CLOSED_S_MAX, DRAIN_READS_MAX, DRAIN_S_MAX, READ_BYTES
 from betcode.testing.keeper_process import (
     KeeperProcess,
     LaunchFailed,
@@ -326,3 +326,73 @@ def test_a_keeper_goes_on_after_its_files_were_replaced_by_an_upgrade(session_di
         link.until(lambda: link.exit, what="EXIT")
         assert keeper.report()["reason"] == "kill"
         assert not keeper.path("crash").exists()
+
+
+# -- a claude that is of no use -----------------------------------------------------------------------------------
+
+ENDLESS_LINE = "import os\nwhile True: os.write(1, b'x' * 65536)"
+ENDLESS_OUTPUT = "import os\nwhile True: os.write(1, b'line\\n' * 10000)"
+ON_AND_ON = """
+import os, sys
+for line in sys.stdin:
+    os.write(1, b"x" * 60_000 + b"\\n")
+"""
+CLOSES = """
+import os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
+sys.stdin.readline()
+os.close(%d)
+open("closed", "w").close()
+while True: signal.pause()
+"""
+
+
+@pytest.mark.req("INV-8")
+@pytest.mark.parametrize("script, reason", [(ENDLESS_LINE, "endless_line"), (ENDLESS_OUTPUT, "endless_output")])
+@pytest.mark.parametrize("ignores", ["", "import signal; signal.signal(15, signal.SIG_IGN)\n"])
+def test_a_claude_that_prints_without_an_end_is_ended_and_the_journal_stays_bounded(
+    session_dir: Path, script: str, reason: str, ignores: str
+) -> None:
+    bounds = {"line_out_bytes_max": 3_000_000, "stretch_bytes_max": 5_000_000}
+    with scripted_child(session_dir, ignores + script, **bounds) as keeper:
+        link = keeper.link().attach()
+        link.until(lambda: link.exit, what="EXIT")
+        report = keeper.report()
+        assert report["reason"] == reason
+        most = (3_000_000 if reason == "endless_line" else 5_000_000) + (DRAIN_READS_MAX + 1) * READ_BYTES
+        assert JournalReader(str(session_dir)).end(1) == report["out_end"] == len(link.out) <= most
+
+
+@pytest.mark.req("INV-8")
+def test_only_what_is_printed_without_being_asked_counts_as_endless(session_dir: Path) -> None:
+    with scripted_child(session_dir, ON_AND_ON, stretch_bytes_max=100_000) as keeper:
+        link = keeper.link().attach()
+        for number in range(1, 11):
+            link.write(f"line {number}", b"go on")
+            link.until(lambda: len(link.out) == number * 60_001, what="the answer")  # noqa: B023
+        link.end("close_stdin")
+        link.until(lambda: link.exit, what="EXIT")
+        assert (keeper.report()["reason"], keeper.report()["code"]) == ("close_stdin", 0)
+
+
+@pytest.mark.req("PS-4")
+@pytest.mark.parametrize("fd, reason", [(0, "stdin_closed"), (1, "stdout_closed")])
+def test_a_claude_that_closes_a_pipe_and_lives_on_is_ended(session_dir: Path, fd: int, reason: str) -> None:
+    with scripted_child(session_dir, CLOSES % fd) as keeper:
+        link = keeper.link().attach()
+        link.write("a", b"go")
+        wait_until((session_dir / "closed").exists, what="the closing")
+        if fd == 0:
+            link.write("b", b"anybody there?")
+            assert link.ack("b")["state"] == "failed"
+        link.until(lambda: link.exit, what="EXIT")
+        report = keeper.report()
+        assert (report["reason"], report["code"]) == (reason, 3)
+        assert float(str(report["ended_unix_s"])) - (session_dir / "closed").stat().st_mtime >= CLOSED_S_MAX - 1
+
+
+@pytest.mark.req("PS-4")
+def test_a_claude_that_closes_its_output_and_then_ends_by_itself_is_not_called_useless(session_dir: Path) -> None:
+    with scripted_child(session_dir, "import os, time\nos.close(1)\ntime.sleep(0.3)\nos._exit(4)") as keeper:
+        report = keeper.report()
+        assert (report["reason"], report["code"]) == ("exited", 4)

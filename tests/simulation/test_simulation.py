@@ -1,8 +1,11 @@
 """The simulator finds nothing in the product, finds every planted bug, and replays each run exactly."""
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +78,33 @@ def test_seeds_run_in_several_processes_and_are_reported_in_order(capsys: pytest
     assert capsys.readouterr().out.splitlines()[-1].startswith("45 seeds in ")
 
 
+def test_a_planted_bug_counts_as_found_only_when_its_own_invariant_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "shown-before-stored"
+    arguments = ["--plant", name, "--workers", "1", "--seeds", "2"]
+    assert main(arguments) == 0
+    assert "was found: it breaks INV-2." in capsys.readouterr().out
+    monkeypatch.setitem(PLANTS, name, replace(PLANTS[name], breaks="INV-7"))
+    assert main(arguments) == 1
+    assert "nothing broke INV-7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", ["0", "-3", "many"])
+def test_a_number_of_seeds_below_one_is_bad_usage(seeds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--seeds", seeds])
+    assert ended.value.code == 2
+    assert f"{seeds!r} is not a number from 1 on" in capsys.readouterr().err
+
+
+def test_the_seed_of_the_manual_finds_the_bug_that_it_is_shown_with() -> None:
+    manual = (Path(__file__).parents[2] / "docs/simulator.md").read_text()
+    ((seed, name),) = re.findall(r"make sim SEED=(\d+) PLANT=(\S+)", manual)
+    (outcome,) = run_chunk([int(seed)], name)
+    assert outcome.invariant == PLANTS[name].breaks
+
+
 def test_an_unknown_planted_bug_is_refused_and_the_known_ones_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--plant", "nonsense"]) == 2
     assert "make sim PLANT=list" in capsys.readouterr().err
@@ -84,8 +114,10 @@ def test_an_unknown_planted_bug_is_refused_and_the_known_ones_are_listed(capsys:
 
 
 @pytest.mark.req("INV-1", "INV-2", "INV-5")
-@pytest.mark.parametrize("seed", [2, 18, 19, 681, 1662, 8142, 10453])
+@pytest.mark.parametrize("seed", [2, 18, 19, 681, 1662, 8142, 10453, 50524, 50950])
 def test_what_was_found_once_is_not_found_again(seed: int) -> None:
-    """A late keeper of an older run, a frame of an older transcript, and what test_doubtful_commits is about."""
+    """A late keeper of an older run, a frame of an older transcript, output that came out of order, and what
+    test_doubtful_commits is about.
+    """
     outcome = run_seed(seed)
     assert not outcome.failed, outcome.message

@@ -1,10 +1,13 @@
 """The command line of `betcode-claude`."""
 
 import json
+import re
 
 import pytest
 
 from betcode.cli.claude_arguments import read_arguments
+from betcode.cli.claude_stdio import main
+from betcode.cli.rule_list import rules_of
 from betcode.model.errors import BetcodeError
 
 USUAL = ["--output-format", "stream-json", "--verbose", "--system-prompt", "", "--input-format", "stream-json"]
@@ -54,3 +57,34 @@ def test_servers_inside_the_program_are_refused_and_others_pass() -> None:
     assert read_arguments(["--mcp-config", "a/file.json"], {}).options.more == ("--mcp-config=a/file.json",)
     with pytest.raises(BetcodeError, match="calculator"):
         read_arguments(["--mcp-config", json.dumps({"mcpServers": {"calculator": {"type": "sdk"}}})], {})
+
+
+@pytest.mark.parametrize(
+    "given, rules",
+    [
+        (["Bash(git *),Edit"], ("Bash(git *)", "Edit")),
+        (["Bash(git log, git diff) Edit(src/**)", "Read"], ("Bash(git log, git diff)", "Edit(src/**)", "Read")),
+        ([" , ", ""], ()),
+        (["a) b"], ("a)", "b")),
+    ],
+)
+def test_a_list_of_rules_is_separated_by_commas_or_spaces_outside_of_brackets(
+    given: list[str], rules: tuple[str, ...]
+) -> None:
+    assert rules_of(given) == rules
+
+
+def test_what_cannot_be_honoured_is_refused_also_when_it_comes_in_the_environment() -> None:
+    with pytest.raises(BetcodeError, match="enable_file_checkpointing is not supported through betcode"):
+        read_arguments(USUAL, {"CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING": "true"})
+    assert read_arguments(USUAL, {"CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING": ""}).partial is False
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_says_what_it_is_for_and_names_every_option(
+    flag: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([flag]) == 0
+    shown = capsys.readouterr().out
+    assert 'cli_path=shutil.which("betcode-claude")' in shown
+    assert {"--model", "--resume", "--mcp-config", "--include-partial-messages"} <= set(re.split(r"[\s,]+", shown))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from betcode.keeper import protocol
 from betcode.model import limits
 from betcode.model.facts import (
     ApiRetry,
@@ -209,7 +210,7 @@ def test_numbers_given_as_strings_are_accepted_and_unknown_fields_ignored() -> N
         (
             {"type": "system", "subtype": "background_tasks_changed", "tasks": [{"task_id": "a"}, 7, {"task_id": 1}]},
             "tasks[1]: expected `object`, got `int`; tasks[2].task_id: Expected `str`, got `int`",
-            [TaskList(("a", "", ""))],
+            [TaskList(("a", "", ""), ("", "", ""))],
         ),
         (
             {
@@ -287,6 +288,7 @@ def test_a_permission_request_that_cannot_be_shown_is_left_to_be_refused(request
     "line",
     [
         {"type": "control_request", "request": {"subtype": "can_use_tool", "tool_name": "Bash", "input": {}}},
+        {"type": "control_request", "request_id": "é" * 49, "request": {"subtype": "make_coffee"}},
         {"type": "control_response", "response": {"subtype": "success", "request_id": 1}},
         {"type": "control_cancel_request"},
     ],
@@ -295,6 +297,16 @@ def test_without_a_request_id_there_is_no_one_to_answer(line: dict[str, Any]) ->
     detail, facts = schema(line)
     assert "request_id" in detail
     assert facts == []
+
+
+@pytest.mark.req("ND-5")
+def test_any_request_id_that_is_read_can_be_answered() -> None:
+    longest = "\U0001f9d1" * limits.REQUEST_ID_CHARS_MAX
+    for prefix in ("answer:", "refuse:", "again:"):
+        protocol.stdin_frame(prefix + longest, b"{}")
+    assert read({"type": "control_request", "request_id": longest, "request": {"subtype": "x"}}) == [
+        ControlRequest(longest, "x")
+    ]
 
 
 def all_shapes(base: type[Shape] = Shape) -> list[type[Shape]]:

@@ -122,3 +122,24 @@ def test_a_session_without_events_is_at_rest() -> None:
     idle = Idle()
     idle.take(Attached({"state": "NEW"}, 1, 0, False))
     assert idle.now
+
+
+@pytest.mark.req("PM-2")
+@pytest.mark.parametrize(
+    "state, by, words",
+    [
+        ("EXPIRED", "time", "answer in time (betcode permissions)"),
+        ("DENIED", "cli /dev/pts/3", "cli /dev/pts/3 denied it."),
+        ("", "", "A rule or mode of Claude Code forbids Bash here"),
+    ],
+)
+def test_the_hint_after_a_denial_is_about_what_can_still_be_done(state: str, by: str, words: str) -> None:
+    asked = {"kind": "permission_asked", "permission_id": "p1", "tool_use_id": "a"}
+    settled = {"kind": "permission_settled", "permission_id": "p1", "state": state, "by": by}
+    denied_end = [ended(denials=["a"]), {"kind": "message_state", "message_id": OURS, "state": "completed"}]
+    question = [asked, settled] if state else []
+    error = task_after(BEGUN, call("a"), *question, *denied_end).error()
+    assert error is not None
+    assert words in error.hint
+    assert "go on with: betcode run --resume abcdefghij PROMPT" in error.hint
+    assert "answer the question" not in error.hint

@@ -3,16 +3,27 @@
 import io
 import json
 import sys
+import time
 from random import Random
 from typing import Any
 
 import pytest
 
 from betcode.cli import live, output
-from betcode.cli.asking import understood
-from betcode.cli.lines import ONE_LINE_CHARS, cut, event_lines, question_lines, result_lines, tool_line
+from betcode.cli.decision import Decision, decision
+from betcode.cli.lines import (
+    ONE_LINE_CHARS,
+    cut,
+    event_lines,
+    how_to_answer,
+    question_lines,
+    result_lines,
+    tool_line,
+)
 from betcode.cli.live import Live
+from betcode.cli.local_time import local
 from betcode.cli.log_file import readable
+from betcode.cli.output import counted
 from betcode.client.patience import Patience
 from betcode.client.session_view import Dropped, Durable, Increment
 from betcode.model import limits
@@ -20,22 +31,24 @@ from betcode.model.errors import BetcodeError
 
 
 @pytest.mark.parametrize(
-    "typed, decision",
+    "typed, given",
     [
-        ("a", (True, "")),
-        ("Allow\n", (True, "")),
-        ("y", (True, "")),
-        ("d", (False, "")),
-        ("deny use the other one", (False, "use the other one")),
-        ("n ", (False, "")),
+        ("a", Decision(allow=True)),
+        ("Allow\n", Decision(allow=True)),
+        ("y", Decision(allow=True)),
+        ("s", Decision(allow=True, for_session=True)),
+        ("d", Decision(allow=False)),
+        ("deny use the other one", Decision(allow=False, message="use the other one")),
+        ("n ", Decision(allow=False)),
+        ("s please", None),
         ("", None),
         ("allow it?", None),
         ("sure", None),
     ],
 )
 @pytest.mark.req("INV-3")
-def test_only_a_clear_yes_allows(typed: str, decision: tuple[bool, str] | None) -> None:
-    assert understood(typed) == decision
+def test_only_a_clear_yes_allows(typed: str, given: Decision | None) -> None:
+    assert decision(typed) == given
 
 
 @pytest.mark.req("SE-4")
@@ -187,3 +200,25 @@ def test_only_a_connection_that_held_makes_the_count_begin_anew() -> None:
     assert patience.failed(1000.0 + limits.RECONNECT_MAX_S) is not None
     patience.opened(2000.0)
     assert patience.failed(2000.5) is not None
+
+
+def test_people_see_times_of_their_own_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert local("2026-11-25T20:34:55.274Z") == "2026-11-26 02:04"
+        assert how_to_answer("p1", "2026-11-25T20:34:55.274Z")[0] == "  denied at 2026-11-26 02:04:55 if nobody answers"
+        assert local("soon") == "soon"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_what_claude_says_of_an_interrupted_turn_is_not_shown() -> None:
+    event = {"kind": "turn_ended", "outcome": "interrupted", "errors": ["[diagnostic] result_type=user"]}
+    assert event_lines(event) == ["-- turn interrupted"]
+    assert event_lines({**event, "outcome": "failed"}) == ["-- turn failed: [diagnostic] result_type=user"]
+
+
+def test_nouns_are_counted() -> None:
+    assert [counted(n, "warning") for n in (0, 1, 2)] == ["0 warnings", "1 warning", "2 warnings"]

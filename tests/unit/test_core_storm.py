@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from betcode.core.draft import Decision
-from betcode.core.effects import StartProcess
-from betcode.core.inputs import Ended, Input, Started
-from betcode.core.life import Process, Session, from_rows, to_row
+from betcode.core.effects import Refuse, Reply, StartProcess
+from betcode.core.inputs import Ended, Input, Retry, Started
+from betcode.core.life import Process, Session, from_rows, state_of, to_row
 from betcode.core.session import step
 from betcode.model.events import Notice, Status
 from betcode.testing.builders import at, new_session, submit
@@ -49,3 +50,31 @@ def test_a_run_that_was_started_and_left_nothing_is_a_crash() -> None:
     decision = decide(session, Ended(session.run, None, None, NO_TRACE))
     assert decision.session.fruitless == 1
     assert [e.code for e in decision.events if isinstance(e, Notice)] == ["agent.error"]
+
+
+@pytest.mark.req("PS-6")
+@pytest.mark.parametrize("process", [Process.READY, Process.STOPPING])
+def test_the_end_of_a_claude_that_had_nothing_to_do_is_stored(process: Process) -> None:
+    idle = replace(new_session(), run=1, process=process, shown_state="IDLE")
+    decision = decide(idle, Ended(1, 0, None, ""))
+    assert decision.stores
+    assert to_row(decision.session).life["process"] == "none"
+    assert [(e.state, e.reason) for e in decision.events if isinstance(e, Status)] == [
+        ("IDLE", "claude has ended (exit code 0)")
+    ]
+
+
+def retried(session: Session) -> tuple[object, ...]:
+    """State afterwards and what whoever asked is told."""
+    decision = decide(session, Retry(7, "ann"))
+    (told,) = [e for e in decision.effects if isinstance(e, Reply | Refuse)]
+    return state_of(decision.session), told.body if isinstance(told, Reply) else told.error.code
+
+
+@pytest.mark.req("PS-3")
+def test_a_retry_starts_what_is_stopped_and_says_so_where_there_is_nothing_to_start() -> None:
+    idle = replace(new_session(), run=1, shown_state="IDLE")
+    assert retried(idle) == ("IDLE", {"waiting": 0, "retried": False})
+    assert retried(replace(idle, crashed=True)) == ("IDLE", {"waiting": 0, "retried": True})
+    assert retried(replace(idle, closed=True)) == ("CLOSED", "session.closed")
+    assert retried(replace(idle, process=Process.STOPPING, closing=True))[1] == "session.closed"

@@ -1,14 +1,18 @@
 """The intake log: what was promised is found again, whatever the disk did."""
 
+import asyncio
 import contextlib
 import stat
 from itertools import chain
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from betcode.adapters import intake
 from betcode.adapters.intake import IntakeLog, Problem, Record
+from betcode.adapters.sqlite.errors import StoreError
+from betcode.adapters.sqlite.store import SqliteStore
 from betcode.model.rows import Transaction
 from betcode.testing.faults import FaultPlan, FaultyFiles
 from betcode.testing.sample_rows import creation, event_row, message_row, permission_row, session_row
@@ -143,14 +147,20 @@ def test_a_whole_record_that_is_not_understood_is_told_and_passed_over(tmp_path:
     assert ["not understood" in problem.detail for problem in problems] == [True, True]
 
 
-def test_a_segment_that_cannot_be_read_is_told_and_passed_over(tmp_path: Path) -> None:
+@pytest.mark.req("SQ-11", "INV-6")
+def test_a_segment_that_the_disk_does_not_give_is_not_passed_over(tmp_path: Path) -> None:
+    """A start without it would go on from a database that may lack what it holds, and then nobody looks again."""
     directory = tmp_path / "intake"
     filled(directory, ["m1"], ["m2"], ["m3"], segment_bytes=1)
-    (directory / "2.log").unlink()
+    (directory / "2.log").rename(directory / "aside")
     (directory / "2.log").mkdir()
-    problems: list[Problem] = []
-    assert names(directory, problems) == ["m1", "m3"]
-    assert [p.segment for p in problems] == [2]
+    with pytest.raises(IsADirectoryError):
+        names(directory)
+    with pytest.raises(StoreError) as refused:
+        asyncio.run(SqliteStore.open(tmp_path / "daemon.db", rng=Random(1)))
+    assert "move it out of the intake folder" in refused.value.hint
+    (directory / "2.log").rmdir()
+    assert names(directory) == ["m1", "m3"]
 
 
 @pytest.mark.req("SQ-11")

@@ -39,7 +39,7 @@ LINES = [
 
 
 def shown(turn: RawTurn) -> list[bytes]:
-    return [line for line in LINES if turn.take(line) is not None]
+    return [shown for line in LINES for shown in turn.take(line)]
 
 
 def test_only_what_claude_would_print_for_this_message_is_shown() -> None:
@@ -53,10 +53,26 @@ def test_text_that_is_being_written_is_shown_when_it_is_wanted() -> None:
     assert kinds == ["system/init", "system/status", "stream_event", "assistant", "brand_new", "result"]
 
 
-def test_the_whole_is_every_byte_from_the_first_line_about_the_message_on() -> None:
+IDLE = raw(type="system", subtype="session_state_changed", state="idle")
+
+
+def test_the_whole_is_every_byte_from_the_first_line_about_the_message_on_until_claude_is_idle() -> None:
     turn = RawTurn(OURS, whole=True)
-    assert shown(turn)[:13] == LINES[1:14]
+    assert shown(turn) == LINES[1:]
+    assert not turn.over
+    assert turn.take(IDLE) == [IDLE]
     assert turn.over
+
+
+def test_the_whole_begins_before_the_first_line_about_a_message_that_claude_gets_alone() -> None:
+    assert shown(RawTurn(OURS, whole=True, alone=True)) == LINES
+
+
+def test_the_whole_ends_before_the_next_message() -> None:
+    turn = RawTurn(OURS, whole=True)
+    shown(turn)
+    assert (turn.take(life(OTHER, "queued")), turn.over) == ([life(OTHER, "queued")], False)
+    assert (turn.take(life(OTHER, "started")), turn.over) == ([], True)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +87,48 @@ def test_a_result_that_names_another_message_is_not_ours() -> None:
     turn.take(life(OURS, "started"))
     turn.take(raw(type="result", user_message_uuids=[OTHER]))
     assert turn.result is None
+
+
+def asked(call: str, **more: Any) -> bytes:
+    request = {"subtype": "can_use_tool", "tool_name": "Bash", "tool_use_id": call, "input": {}, **more}
+    return raw(type="control_request", request_id=f"request of {call}", request=request)
+
+
+def answered(call: str, *, decision: str, text: str) -> bytes:
+    block = {"type": "tool_result", "tool_use_id": call, "is_error": True, "content": text}
+    meta = [{"id": call, "permission_decision": {"decision": decision}}]
+    return raw(type="user", message={"content": [block]}, tool_result_meta=meta, session_id="s-1")
+
+
+@pytest.mark.req("ND-4")
+def test_a_call_that_was_refused_here_gets_claudes_own_line_before_its_result() -> None:
+    def lines() -> list[bytes]:
+        turn = RawTurn(OURS)
+        given = [
+            life(OURS, "started"),
+            asked("c1", decision_reason_type="rule", agent_id="a7"),
+            asked("c2"),
+            answered("c1", decision="reject", text="not today"),
+            answered("c2", decision="accept", text="exit code 1"),
+            answered("c3", decision="reject", text="claude has printed the line for this one itself"),
+        ]
+        return [shown for line in given for shown in turn.take(line)]
+
+    denied, *results = lines()
+    assert [head(line).type for line in results] == ["user"] * 3
+    value = json.loads(denied)
+    assert list(value) == [
+        *("type", "subtype", "tool_name", "tool_use_id", "agent_id", "decision_reason_type", "message"),
+        *("uuid", "session_id"),
+    ]
+    assert (value["subtype"], value["tool_use_id"], value["message"]) == ("permission_denied", "c1", "not today")
+    assert lines()[0] == denied, "the same call, the same line"
+
+
+@pytest.mark.parametrize("line", [raw(type="user"), raw(type="user", message={"content": [7]}), b'{"type":"user",'])
+def test_a_user_line_of_any_shape_is_no_refusal(line: bytes) -> None:
+    turn = RawTurn(OURS, whole=False)
+    turn.take(life(OURS, "started"))
+    turn.take(asked("c1"))
+    turn.take(raw(type="control_request", request=[]))
+    assert turn.take(line) == ([line] if head(line).type else [])

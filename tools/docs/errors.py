@@ -23,7 +23,7 @@ STATUSES = {
     Exit.NO_SUCH_SESSION: "The session is not known, or its short id fits several.",
     Exit.INTERNAL: "A defect, or a database that cannot be written.",
     Exit.CLAUDE_NOT_FOUND: "claude is missing or cannot be executed.",
-    Exit.BAD_CONFIGURATION: "Settings, directories or the version of claude must be mended first.",
+    Exit.BAD_CONFIGURATION: "Settings, directories, the database or the version of claude must be mended first.",
     Exit.TIMEOUT: "The time that was given with the command is over.",
     Exit.INTERRUPTED: "Ended by the user (Ctrl-C), or the message was cancelled.",
 }

@@ -56,7 +56,7 @@ BODIES: dict[str, Rows] = {
     "Interrupt": (("held", "whole number", "Waiting messages, which stay until `release` or `clear`."),),
     "Release": WAITING,
     "Clear": (("cancelled", "list of text", "Ids of the messages that were cancelled."),),
-    "Retry": WAITING,
+    "Retry": (*WAITING, ("retried", "true or false", "Something was started afresh; false: nothing had to be.")),
     "Close": (("state", "text", "`CLOSED`, or `closing` while its process still ends."),),
     "Delete": (
         ("session", "text", "Its id."),
@@ -75,7 +75,12 @@ BODIES: dict[str, Rows] = {
     ),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),
-        ("database", "object", "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`."),
+        (
+            "database",
+            "object",
+            "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`; `intake_bytes`, the "
+            "size of the intake log; `warnings`, sentences for people.",
+        ),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
     "Stop": (("within_s", "number", "Seconds until it has ended, at most."),),

@@ -91,7 +91,9 @@ class ClaudeBinary:
         return dotted(self._known[1]) if self._known else ""
 
 
-async def ask_version(claude: Path, env: Mapping[str, str]) -> tuple[int, int, int]:
+async def ask_version(
+    claude: Path, env: Mapping[str, str], *, wait_s: float = limits.VERSION_WAIT_S
+) -> tuple[int, int, int]:
     """What `claude --version` says. Raises BetcodeError `claude.version_unknown` or `claude.not_executable`."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -107,7 +109,7 @@ async def ask_version(claude: Path, env: Mapping[str, str]) -> tuple[int, int, i
             "claude.not_executable", f"{str(claude)!r} cannot be executed: {error.strerror}", hint=INSTALL_HINT
         ) from error
     try:
-        async with asyncio.timeout(limits.VERSION_WAIT_S):
+        async with asyncio.timeout(wait_s):
             said, _ = await process.communicate()
     except TimeoutError:
         process.kill()

@@ -29,6 +29,7 @@ from msgspec import Raw, Struct
 
 from betcode.model import limits
 from betcode.model.rows import Deletion, EventRow, Message, Permission, SessionRow, Transaction
+from betcode.model.states import SessionState
 
 _MAGIC: Final = b"\xffBI1"
 """Begins with a byte that no JSON text holds, so that it is never found inside a payload."""
@@ -75,6 +76,8 @@ class Problem:
     torn_end: bool
     """No whole record follows: an append that was interrupted, so never acknowledged."""
     detail: str
+    records: int = 1
+    """How many records began in it, as far as can be told."""
 
 
 class DiskFiles:
@@ -83,6 +86,10 @@ class DiskFiles:
     def open(self, path: Path, flags: int) -> int:
         """A descriptor; a new file is private to its owner."""
         return os.open(path, flags, 0o600)
+
+    def open_to_read(self, path: Path) -> BinaryIO:
+        """The whole file, from its beginning."""
+        return path.open("rb")
 
     def pwrite(self, fd: int, content: bytes | memoryview, offset: int) -> int:
         """How many bytes the system took, perhaps fewer than given."""
@@ -113,7 +120,8 @@ def encode(transaction: Transaction) -> bytes | None:
 
     Raises TypeError, ValueError, OverflowError or RecursionError for values that JSON cannot hold.
     """
-    if not (transaction.creates or transaction.messages or transaction.permissions or transaction.deletion):
+    closes = transaction.session.life.get("closing") or transaction.session.state == SessionState.CLOSED
+    if not (transaction.creates or transaction.messages or transaction.permissions or transaction.deletion or closes):
         return None
     events = tuple(Raw(event.body) for event in transaction.events)
     return _encode(
@@ -242,7 +250,7 @@ class IntakeLog:
 
     def _go_on(self, path: Path) -> None:
         problems: list[Problem] = []
-        with path.open("rb") as file:
+        with self._files.open_to_read(path) as file:
             for payload, offset in _scan(file, self._number, problems):
                 self._end = offset + _HEADER.size + len(payload)
             self._size = os.fstat(file.fileno()).st_size
@@ -257,23 +265,25 @@ class IntakeLog:
 
 
 def read_all(directory: Path, problems: list[Problem]) -> Iterator[Record]:
-    """All records in the order of their acknowledgement; what cannot be read is appended to `problems`."""
+    """All records in the order of their acknowledgement; what is damaged is appended to `problems`. Raises OSError."""
     for number in segments(directory):
         yield from read_segment(directory, number, problems)
 
 
-def read_segment(directory: Path, number: int, problems: list[Problem]) -> Iterator[Record]:
-    """The records of one segment, as `read_all` does. Reading goes on behind what is damaged."""
-    try:
-        with _path(directory, number).open("rb") as file:
-            for payload, offset in _scan(file, number, problems):
-                try:
-                    yield _decode(payload)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    lost = _HEADER.size + len(payload)
-                    problems.append(Problem(number, offset, lost, False, f"a whole record, not understood: {error}"))
-    except OSError as error:
-        problems.append(Problem(number, 0, 0, False, f"the segment cannot be read: {error}"))
+def read_segment(
+    directory: Path, number: int, problems: list[Problem], files: DiskFiles | None = None
+) -> Iterator[Record]:
+    """The records of one segment, as `read_all` does. Reading goes on behind what is damaged.
+
+    Raises OSError when the disk does not give it: what it holds may be there at the next attempt.
+    """
+    with (files or DiskFiles()).open_to_read(_path(directory, number)) as file:
+        for payload, offset in _scan(file, number, problems):
+            try:
+                yield _decode(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                lost = _HEADER.size + len(payload)
+                problems.append(Problem(number, offset, lost, False, f"a whole record, not understood: {error}"))
 
 
 def _frame(payload: bytes) -> bytes:
@@ -286,6 +296,11 @@ def _crc(payload: bytes) -> int:
 
 def _path(directory: Path, number: int) -> Path:
     return directory / f"{number}.log"
+
+
+def total_bytes(directory: Path) -> int:
+    """The size of all segments together. Raises OSError."""
+    return sum(_path(directory, number).stat().st_size for number in segments(directory))
 
 
 def segments(directory: Path) -> list[int]:
@@ -323,7 +338,9 @@ def _salvage(rest: bytes, base: int, number: int, problems: list[Problem]) -> It
             found = rest.find(_MAGIC, found + 1)
         torn = found < 0
         detail = "a torn end" if torn else "damage that whole records follow"
-        problems.append(Problem(number, base + at, (len(rest) if torn else found) - at, torn, detail))
+        stop = len(rest) if torn else found
+        records = max(1, rest.count(_MAGIC, at, stop))
+        problems.append(Problem(number, base + at, stop - at, torn, detail, records))
         if torn:
             return
         at = found

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from collections.abc import Callable
 from errno import ENOENT
 
 from betcode.adapters.session_files import SessionFiles
@@ -20,6 +21,7 @@ from betcode.keeper import protocol
 from betcode.keeper.journal import JournalGap
 from betcode.keeper.protocol import Kind
 from betcode.model import limits
+from betcode.model.conversation import Conversation
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.wire import claude_stdin
 
@@ -33,6 +35,8 @@ def encode(line_id: str, command: Command) -> bytes:
             return claude_stdin.initialize(line_id)
         case effects.StopTurn():
             return claude_stdin.interrupt(line_id)
+        case effects.Withdraw():
+            return claude_stdin.cancel_message(line_id, command.message_uuid)
         case effects.Allow():
             updates = tuple(
                 {"type": "addRules", "rules": [rule], "behavior": "allow", "destination": "session"}
@@ -48,14 +52,32 @@ def encode(line_id: str, command: Command) -> bytes:
 class KeeperLink:
     """One run of one session. See `engine.ports.Link` for what the methods promise."""
 
-    def __init__(self, files: SessionFiles, run: int, *, generation: int, offset: int) -> None:
-        """`offset`: how much of the run's output is known already; `generation` grows with every daemon start."""
+    def __init__(
+        self,
+        files: SessionFiles,
+        run: int,
+        *,
+        generation: int,
+        offset: int,
+        conversation: Callable[[], Conversation] = Conversation,
+    ) -> None:
+        """How to reach one run.
+
+        Args:
+            files: of the session.
+            run: its number.
+            generation: grows with every daemon start.
+            offset: how much of the run's output is known already.
+            conversation: reads what Claude's transcript says, once the process is gone; blocks.
+        """
         self.keeper_pid: int | None = None
         self.claude_pid: int | None = None
         self._files = files
         self._run = run
         self._generation = generation
+        self._conversation = conversation
         self._position = offset
+        self._skipped_at: int | None = None
         self._news: deque[News] = deque()
         self._unconfirmed: dict[str, bytes] = {}
         self._frames = protocol.FrameReader()
@@ -141,6 +163,12 @@ class KeeperLink:
                 pass
 
     def _output(self, offset: int, data: bytes) -> None:
+        """Take what is new. Output that begins too late is asked for again, once: what the keeper left out is in the
+        journal. Output that begins too late again is taken, and whoever reads it sees the gap.
+        """
+        if offset > self._position and self._skipped_at != self._position:
+            self._skipped_at = self._position
+            raise protocol.ProtocolError(f"output from {offset} on, where {self._position} was next")
         fresh = data[max(0, self._position - offset) :]
         if fresh:
             start = max(offset, self._position)
@@ -231,6 +259,9 @@ class KeeperLink:
         try:
             data = await asyncio.to_thread(self._files.read, self._run, self._position, limits.JOURNAL_READ_BYTES)
         except JournalGap as gap:
+            if self._exit is not None and self._exit.get("out_end") == self._position:
+                self._news.append(self._gone())  # the files are gone, but the keeper has handed over everything
+                return
             end = gap.resume_at if gap.resume_at is not None else self._files.end(self._run)
             cause = "the machine lost a part of the journal, or a file of it was removed"
             if end > self._position:
@@ -239,9 +270,9 @@ class KeeperLink:
                 self._news.append(Lost(end, self._position - 1, cause))
             self._position = end
             if gap.resume_at is None:
-                self._news.append(self._gone())
+                self._news.append(await asyncio.to_thread(self._gone))
             return
-        self._news.append(Output(self._position, data) if data else self._gone())
+        self._news.append(Output(self._position, data) if data else await asyncio.to_thread(self._gone))
         self._position += len(data)
 
     def _gone(self) -> Gone:
@@ -255,6 +286,7 @@ class KeeperLink:
             stderr_tail=tuple(str(line) for line in tail) if isinstance(tail, list) else (),
             written=self._files.written(self._run),
             never_started=self._exit is None and self._files.left_nothing(self._run),
+            known=self._conversation(),
         )
 
 

@@ -15,15 +15,21 @@ import betcode.keeper
 from betcode.adapters.claude_binary import ClaudeBinary
 from betcode.adapters.environment import child_environment
 from betcode.adapters.keeper_link import KeeperLink, pid_of
+from betcode.adapters.log import JsonLog
+from betcode.adapters.other_claudes import others
 from betcode.adapters.session_files import SessionFiles
-from betcode.adapters.transcripts import has_transcript
+from betcode.adapters.transcripts import has_transcript, read_conversation, transcript_size
+from betcode.core.inputs import Sighted
 from betcode.keeper.journal import JournalGap
 from betcode.model import limits
+from betcode.model.conversation import Conversation
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
 from betcode.model.rows import SessionRow
 
 KEEPER = Path(betcode.keeper.__file__).parent / "__main__.py"
+RERUN_VARIABLE = "CLAUDE_CODE_RESUME_INTERRUPTED_TURN"
+"""Makes a resumed claude go on with the turn that was cut off. It calls a tool again whose result is not stored."""
 CLEANUP_DAYS = 3650
 """`cleanupPeriodDays` for the CLI: it must not delete the transcript of a session that waits."""
 
@@ -38,6 +44,7 @@ class KeeperLauncher:
         *,
         generation: int,
         environment: Mapping[str, str],
+        log: JsonLog,
         env_pass: Iterable[str] = (),
     ) -> None:
         """`sessions`: DATA/sessions. `environment`: the daemon's own, from which children get the allowed part."""
@@ -45,16 +52,24 @@ class KeeperLauncher:
         self._claude = claude
         self._generation = generation
         self._environment = environment
+        self._log = log
+        self._sizes: dict[SessionId, int] = {}
+        """Length of each conversation when it was last looked at."""
         self.env_pass = tuple(env_pass)
 
     def files(self, row: SessionRow) -> SessionFiles:
         """The files of this session."""
         return SessionFiles(self._sessions / row.id)
 
-    async def start(self, row: SessionRow) -> KeeperLink:
-        """Start claude as `row.run`. Raises BetcodeError: `claude.*`, `request.directory`, `agent.spawn_failed`."""
+    async def start(self, row: SessionRow, *, rerun: bool = False) -> KeeperLink:
+        """Start claude as `row.run`; with `rerun` it goes on with its interrupted turn by itself.
+
+        Raises BetcodeError: `claude.*`, `request.directory`, `agent.spawn_failed`.
+        """
         trace = f"00-{row.options.trace_id}-{secrets.token_hex(8)}-01" if row.options.trace_id else ""
         env = child_environment(self._environment, row.options, self.env_pass, trace)
+        if rerun:
+            env[RERUN_VARIABLE] = "1"
         claude = await self._claude.checked(env.get("PATH", ""), env)
         if not await asyncio.to_thread(os.path.isdir, row.directory):
             raise BetcodeError(
@@ -85,7 +100,7 @@ class KeeperLauncher:
             said = await self._run_keeper(spec)
         if not said.get("ok"):
             raise _spawn_failed(f"{said.get('message') or said.get('code') or 'the keeper did not start'}")
-        link = KeeperLink(files, row.run, generation=self._generation, offset=0)
+        link = self._link(row, 0)
         link.keeper_pid, link.claude_pid = pid_of(said.get("keeper_pid")), pid_of(said.get("claude_pid"))
         return link
 
@@ -118,9 +133,40 @@ class KeeperLauncher:
             raise _spawn_failed(f"the keeper failed: {err.decode('utf-8', 'replace')[-500:]}") from error
         return said
 
+    async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
+        """Who else works on the session's conversation; with `prompts` also what it holds, which reads the file."""
+        env = child_environment(self._environment, row.options, self.env_pass)
+        own = {own_pid} if own_pid is not None else set()
+        found = await asyncio.to_thread(others, env, row.claude_session_id, own)
+        if not prompts:
+            return Sighted(found)
+        size = await asyncio.to_thread(transcript_size, env, row.claude_session_id)
+        if own_pid is not None and self._sizes.get(row.id) == size:
+            return Sighted(found)  # as it was at the last look
+        self._sizes[row.id] = size
+        return Sighted(found, (await asyncio.to_thread(self.conversation, row)).prompts)
+
     async def adopt(self, row: SessionRow) -> KeeperLink:
         """Take over `row.run` from `row.offset`, alive or dead."""
-        return KeeperLink(self.files(row), row.run, generation=self._generation, offset=row.offset)
+        return self._link(row, row.offset)
+
+    def _link(self, row: SessionRow, offset: int) -> KeeperLink:
+        return KeeperLink(
+            self.files(row),
+            row.run,
+            generation=self._generation,
+            offset=offset,
+            conversation=lambda: self.conversation(row),
+        )
+
+    def conversation(self, row: SessionRow) -> Conversation:
+        """What claude has stored of the session's conversation; if that cannot be read, nothing is sure. Blocks."""
+        try:
+            env = child_environment(self._environment, row.options, self.env_pass)
+            return read_conversation(env, row.claude_session_id)
+        except BetcodeError as error:
+            self._log.error("what claude has stored cannot be read", error_type=error.code, detail=str(error))
+            return Conversation(found=True, whole=False)
 
     async def read_raw(self, session: SessionId, run: int, offset: int, count: int) -> tuple[int, bytes]:
         """Up to `count` journal bytes from `offset`, and where they really begin: later, when some are missing."""
@@ -130,9 +176,10 @@ class KeeperLauncher:
         except JournalGap as gap:
             return (offset if gap.resume_at is None else gap.resume_at), b""
 
-    async def read_back(self, row: SessionRow) -> bytes:
-        """Journal bytes from `row.checkpoint` to `row.offset`; empty when they are missing."""
-        return await asyncio.to_thread(self.files(row).read_back, row.run, row.checkpoint, row.offset)
+    async def read_back(self, row: SessionRow, start: int) -> bytes:
+        """A piece of the journal from `start` on, before `row.offset`; empty at that end or when it is missing."""
+        end = min(row.offset, start + limits.JOURNAL_READ_BYTES)
+        return await asyncio.to_thread(self.files(row).read_back, row.run, start, end)
 
 
 def arguments(claude: Path, row: SessionRow, *, resume: bool) -> list[str]:

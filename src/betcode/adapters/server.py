@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http
 import os
 import socket
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, unix_serve
@@ -21,6 +23,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from betcode.core.backoff import delay_s
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Failed
@@ -30,6 +33,8 @@ _UCRED = struct.Struct("3i")
 _OVER = 64 * 1024
 """How much larger than allowed a frame may be and still be read, so that its sender is told its size."""
 
+Retrying = Callable[[BetcodeError, float], None]
+"""Told that an attempt to make the socket failed, and after how many seconds the next one follows."""
 Page = Callable[[], Awaitable[tuple[int, str, bytes]]]
 """Makes one page: status, content type, body."""
 
@@ -139,27 +144,24 @@ class LocalServer:
         self._framing = Framing()
         self.clients = 0
 
-    async def start(self) -> None:
+    async def start(self, *, rng: Random, retrying: Retrying = lambda error, pause_s: None) -> None:
         """Bind and listen. The caller holds the daemon's lock, so a socket file that is there is stale.
 
+        Tries `limits.BIND_TRIES` times, with growing pauses.
+
         Raises:
-            BetcodeError: `daemon.socket`.
+            BetcodeError: `daemon.socket`, `config.insecure`.
         """
-        try:
-            self._path.unlink(missing_ok=True)
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            old = os.umask(0o177)
+        for attempt in range(1, limits.BIND_TRIES):
             try:
-                listener.bind(str(self._path))
-            finally:
-                os.umask(old)
-            os.chmod(self._path, 0o600)
-        except OSError as error:
-            raise BetcodeError(
-                "daemon.socket",
-                f"cannot create the socket {str(self._path)!r}: {error.strerror or error}",
-                hint="Check the runtime directory, or choose another one: --runtime-dir or BETCODE_RUNTIME_DIR.",
-            ) from error
+                listener = self._bind()
+                break
+            except BetcodeError as error:
+                pause_s = delay_s(attempt, first_s=limits.BIND_PAUSE_FIRST_S, max_s=limits.BIND_PAUSE_MAX_S, rng=rng)
+                retrying(error, pause_s)
+                await asyncio.sleep(pause_s)
+        else:
+            listener = self._bind()
         found = self._path.stat()
         if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o600:
             raise BetcodeError(
@@ -180,6 +182,27 @@ class LocalServer:
             close_timeout=limits.CLOSE_WAIT_S,
             server_header=None,
         )
+
+    def _bind(self) -> socket.socket:
+        """The socket, in its place and closed to others. Raises BetcodeError `daemon.socket`."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._path.unlink(missing_ok=True)
+            old = os.umask(0o177)
+            try:
+                listener.bind(str(self._path))
+            finally:
+                os.umask(old)
+            os.chmod(self._path, 0o600)
+        except OSError as error:
+            listener.close()
+            raise BetcodeError(
+                "daemon.socket",
+                f"cannot create the socket {str(self._path)!r}: {error.strerror or error}",
+                hint="Look what is in its place, or choose another runtime directory: --runtime-dir or"
+                " BETCODE_RUNTIME_DIR.",
+            ) from error
+        return listener
 
     async def stop(self) -> None:
         """Close all connections, stop listening and remove the socket file."""

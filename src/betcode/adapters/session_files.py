@@ -195,7 +195,9 @@ def _kill_claude(facts: dict[str, object]) -> list[int]:
     if not isinstance(pid, int) or not isinstance(mark, str):
         return []
     ended: list[int] = []
-    if start is None or start_ticks(pid) == start:
+    if start is not None and start_ticks(pid) != start:
+        pid = -1  # ended; the number may have a new owner, whose children are none of ours
+    else:
         claude = Process(pid, 0, start if isinstance(start, int) else None)
         if kill(claude, SIGKILL):
             ended.append(pid)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from betcode.adapters.intake import Problem, Record, read_segment, segments
+from betcode.adapters.intake import DiskFiles, Problem, Record, read_segment, segments
 from betcode.model.ids import SessionId
 from betcode.model.rows import Transaction
 
@@ -19,8 +19,12 @@ Positions = Mapping[SessionId, tuple[int, int]]
 """Session -> (epoch, seq) up to which the database has it."""
 
 
-def find_unstored(directory: Path, stored: Positions, problems: list[Problem]) -> list[Transaction]:
-    """The transactions that are missing, in the order of the log; what cannot be read is appended to `problems`.
+def find_unstored(
+    directory: Path, stored: Positions, problems: list[Problem], files: DiskFiles | None = None
+) -> list[Transaction]:
+    """The transactions that are missing, in the order of the log; what is damaged is appended to `problems`.
+
+    Raises OSError when a segment cannot be read: a start without it could hide for ever what it holds.
 
     A transaction whose acknowledgement was refused because neither the database nor the log could be brought back to
     the state before is among them: whoever asked was told that it was not stored, and asks again with the same key.
@@ -29,7 +33,7 @@ def find_unstored(directory: Path, stored: Positions, problems: list[Problem]) -
     for number in reversed(segments(directory)):
         part: list[Transaction] = []
         whole = True
-        for index, record in enumerate(read_segment(directory, number, problems)):
+        for index, record in enumerate(read_segment(directory, number, problems, files)):
             if _lacks(stored, record):
                 part.append(_transaction(record, number, problems))
             elif index == 0:

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from betcode.cli.decision import CHOICES, decision
 from betcode.cli.lines import question_lines
 from betcode.client.client import Client
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Answer
 
-CHOICES = "[a]llow, [d]eny, or d and a sentence for claude: "
 _LINE_BYTES = limits.ANSWER_CHARS_MAX
 
 
@@ -125,13 +125,14 @@ class Person:
             line = await self._line(name)
             if line is None:
                 return False
-            decision = understood(line)
-            if decision is None or name not in self._open:
+            given = decision(line)
+            if given is None or name not in self._open:
                 continue
-            allow, message = decision
             self._open.pop(name)
             try:
-                await self._client.request(Answer(permission=name, allow=allow, message=message))
+                await self._client.request(
+                    Answer(permission=name, allow=given.allow, message=given.message, for_session=given.for_session)
+                )
             except BetcodeError as error:
                 self._note(f"! {error}")
         return True
@@ -155,16 +156,6 @@ class Person:
             return ""
         finally:
             reading.cancel()
-
-
-def understood(line: str) -> tuple[bool, str] | None:
-    """(allow, message) of what was typed; None when it is neither yes nor no."""
-    word, _, rest = line.strip().partition(" ")
-    if word.lower() in ("a", "allow", "y", "yes") and not rest:
-        return True, ""
-    if word.lower() in ("d", "deny", "n", "no"):
-        return False, rest.strip()
-    return None
 
 
 def forget_typed() -> None:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import msgspec
 
+from betcode.cli.rule_list import rules_of
 from betcode.model.errors import BetcodeError
 from betcode.model.rows import PASSED_ON, Options
 
@@ -31,6 +32,22 @@ class ClaudeArguments:
     asks_program: bool = False
     """Questions for permission go to the program on standard output."""
     version: bool = False
+    help: bool = False
+
+
+HELP = """\
+Usage: betcode-claude [options of claude -p with stream-json on both sides]
+
+Stands in for claude under a program of the Claude Agent SDK, and keeps its session in the daemon of betcode. It is
+started by the program, not by hand: ClaudeAgentOptions(cli_path=shutil.which("betcode-claude")).
+
+It takes lines of JSON on standard input and prints claude's lines, until standard input ends and all is answered.
+BETCODE_DATA_DIR, BETCODE_RUNTIME_DIR and BETCODE_CONFIG_DIR say which daemon it uses; none runs, and it starts one.
+
+Options (what is not here is refused):
+"""
+CHECKPOINTS = "CLAUDE_CODE_ENABLE_SDK_FILE_CHECKPOINTING"
+"""The SDK sets it for `enable_file_checkpointing`."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="betcode-claude", add_help=False, allow_abbrev=False)
     flag, value = parser.add_argument, parser.add_argument
     flag("-v", "--version", action="store_true")
+    flag("-h", "--help", action="store_true", dest="help_")
     flag("-p", "--print", action="store_true", dest="print_")
     flag("--verbose", action="store_true")
     flag("--include-partial-messages", action="store_true")
@@ -71,14 +89,20 @@ def read_arguments(argv: Sequence[str], env: Mapping[str, str]) -> ClaudeArgumen
         BetcodeError: `request.usage` for what is unknown or not supported.
     """
     given = _parser().parse_args(list(argv))
+    if env.get(CHECKPOINTS, "").lower() in ("1", "true", "yes", "on") and not (given.help_ or given.version):
+        raise BetcodeError(
+            "request.usage",
+            "betcode-claude: enable_file_checkpointing is not supported through betcode",
+            hint="rewind_files would not reach claude. Leave it out, or use claude itself. See docs/sdk.md.",
+        )
     _refuse_inner_servers(given.mcp_config)
     more = [f"--{name}={text}" for name in WITH_VALUE for text in vars(given)[name.replace("-", "_")]]
     if given.strict_mcp_config:
         more.append("--strict-mcp-config")
     options = Options(
         model=given.model,
-        allow=_rules(given.allowedTools),
-        disallow=_rules(given.disallowedTools),
+        allow=rules_of(given.allowedTools),
+        disallow=rules_of(given.disallowedTools),
         max_turns=given.max_turns,
         permission_mode=given.permission_mode,
         add_dirs=tuple(given.add_dir),
@@ -98,7 +122,14 @@ def read_arguments(argv: Sequence[str], env: Mapping[str, str]) -> ClaudeArgumen
         partial=given.include_partial_messages,
         asks_program=given.permission_prompt_tool == "stdio",
         version=given.version,
+        help=given.help_,
     )
+
+
+def help_text() -> str:
+    """What it is for, and the options that it takes."""
+    options = [", ".join(a.option_strings) for a in _parser()._actions]
+    return HELP + "".join(f"  {names}\n" for names in options)
 
 
 def _refuse_inner_servers(configs: Sequence[str]) -> None:
@@ -115,16 +146,3 @@ def _refuse_inner_servers(configs: Sequence[str]) -> None:
                 f"betcode-claude: MCP servers inside the program are not supported through betcode: {', '.join(inner)}",
                 hint="Run them as servers of their own, or use claude itself. See docs/sdk.md.",
             )
-
-
-def _rules(given: Sequence[str]) -> tuple[str, ...]:
-    """Rules from comma-separated lists; a comma inside brackets belongs to its rule."""
-    rules, depth, rule = [], 0, ""
-    for character in ",".join(given):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if character == "," and depth <= 0:
-            rules.append(rule.strip())
-            rule = ""
-        else:
-            rule += character
-    return tuple(r for r in (*rules, rule.strip()) if r)

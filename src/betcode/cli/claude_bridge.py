@@ -17,6 +17,7 @@ from betcode.cli.claude_arguments import ClaudeArguments
 from betcode.cli.claude_input import ControlAsked, Decided, Nothing, Unusable, UserText, read_input
 from betcode.cli.follow import running
 from betcode.cli.output import remark
+from betcode.cli.raw_denials import Denials
 from betcode.cli.raw_turn import head, printed
 from betcode.client.client import Client
 from betcode.client.session_view import Durable
@@ -51,6 +52,7 @@ class Bridge:
         """Keys named in claude's result lines."""
         self._resulted: set[str] = set()
         """Keys of messages that claude gave a result for."""
+        self._denials = Denials()
         self._news = asyncio.Event()
         self._failed = False
         """The last result was an error: then claude's exit status would be 1."""
@@ -181,6 +183,8 @@ class Bridge:
                 if self._states:
                     _put(line.data)
             elif printed(found, partial=self._arguments.partial):
+                for denied in self._denials.before(line.data) if found.type == "user" else []:
+                    _put(denied)
                 _put(line.data)
             if found.type == "result":
                 self._failed = bool(found.is_error)
@@ -191,8 +195,11 @@ class Bridge:
 
     def _question(self, line: bytes, run: int) -> None:
         """claude asks whether it may run a tool: the program decides, if it said that it wants to."""
+        if not self._arguments.asks_program:
+            self._denials.asked(line)
+            return
         value = msgspec.json.decode(line)
-        if value.get("request", {}).get("subtype") != "can_use_tool" or not self._arguments.asks_program:
+        if value.get("request", {}).get("subtype") != "can_use_tool":
             return
         request_id = str(value.get("request_id"))
         self._asked[request_id] = permission_id(SessionId(self._session), run, request_id)

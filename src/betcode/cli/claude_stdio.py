@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from betcode.cli.claude_arguments import ClaudeArguments, read_arguments
+from betcode.cli.claude_arguments import ClaudeArguments, help_text, read_arguments
 from betcode.cli.claude_bridge import Bridge
 from betcode.cli.invocation import Invocation
 from betcode.cli.output import fail, remark
@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     invocation = Invocation(flags={}, claude=None, env=os.environ)
     try:
         arguments = read_arguments(list(sys.argv[1:] if argv is None else argv), os.environ)
+        if arguments.help:
+            sys.stdout.write(help_text())
+            return 0
         if arguments.version:
             from betcode import __version__
 

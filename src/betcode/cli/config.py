@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from betcode.cli.invocation import Invocation, pass_invocation
-from betcode.cli.output import remark, say, say_json, table, write
+from betcode.cli.output import counted, remark, say, say_json, table, write
 
 if TYPE_CHECKING:
     from betcode.config.load import Loaded
@@ -74,16 +74,28 @@ def check(invocation: Invocation, *, as_json: bool) -> int:
     """Check all settings that hold in this directory. Exit status 78 if a value is not allowed.
 
     \b
-    Example:
+    Examples:
       betcode config check
+      betcode config check --json | jq -r '.problems[]? | "\\(.file):\\(.line): \\(.key) \\(.range)"'
     """
-    loaded = _load(invocation)
+    from betcode.config.load import InvalidError
+    from betcode.config.show import problem_fields
+
+    try:
+        loaded = _load(invocation)
+    except InvalidError as error:
+        if not as_json:
+            raise
+        told = {"code": error.code, "message": str(error), "hint": error.hint}
+        problems = [problem_fields(problem) for problem in error.problems]
+        say_json({"ok": False, "error": told, "problems": problems, "warnings": error.warnings})
+        return error.exit_status
     if as_json:
-        say_json({"ok": True, "warnings": loaded.warnings})
+        say_json({"ok": True, "problems": [], "warnings": loaded.warnings})
         return 0
     for warning in loaded.warnings:
         remark(f"warning: {warning}")
-    say("the settings are valid" + (f"; {len(loaded.warnings)} warnings" if loaded.warnings else ""))
+    say("the settings are valid" + (f"; {counted(len(loaded.warnings), 'warning')}" if loaded.warnings else ""))
     return 0
 
 

@@ -16,12 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from betcode.cli.converse_input import Command, CtrlC, End, Keyboard, Line, decision, meaning
+from betcode.cli.converse_input import Command, CtrlC, End, Keyboard, Line, meaning
 from betcode.cli.converse_screen import Screen, beginning, farewell
 from betcode.cli.converse_state import Talk, starts_or_ends
 from betcode.cli.converse_words import COMMANDS, HELP, NOT_SENT_CUT, not_a_command
+from betcode.cli.decision import decision
 from betcode.cli.invocation import Invocation
-from betcode.cli.lines import queue_lines
+from betcode.cli.lines import queue_lines, retried_text
 from betcode.cli.new_session import Choice, find_session
 from betcode.client.client import Client
 from betcode.client.session_view import Durable, Reset
@@ -257,10 +258,7 @@ class Conversation:
                     Release(session=session), lambda body: note(f"-- going on; messages that wait: {body['waiting']}")
                 )
             case "retry":
-                self._post(
-                    Retry(session=session),
-                    lambda body: note(f"-- started afresh; messages that wait: {body['waiting']}"),
-                )
+                self._post(Retry(session=session), lambda body: note(f"-- {retried_text(body)}"))
             case "stop":
                 self._interrupt()
             case "steer" if command.rest:

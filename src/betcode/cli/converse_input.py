@@ -136,26 +136,3 @@ def meaning(text: str) -> Command | str:
         name, _, rest = text[1:].strip().partition(" ")
         return Command(name.lower(), rest.strip())
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The answer to a permission question."""
-
-    allow: bool
-    message: str = ""
-    for_session: bool = False
-
-
-def decision(text: str) -> Decision | None:
-    """What was typed as an answer; None when it is none. Doubt is never a yes."""
-    word, _, rest = text.strip().partition(" ")
-    match word.lower():
-        case "y" | "yes" | "a" | "allow" if not rest:
-            return Decision(allow=True)
-        case "s" | "session" | "always" if not rest:
-            return Decision(allow=True, for_session=True)
-        case "n" | "no" | "d" | "deny":
-            return Decision(allow=False, message=rest.strip())
-        case _:
-            return None

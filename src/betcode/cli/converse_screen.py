@@ -7,10 +7,11 @@ from typing import Any
 
 from betcode.cli.asking import forget_typed
 from betcode.cli.converse_state import Talk
-from betcode.cli.converse_words import CHOICES
+from betcode.cli.decision import CHOICES
 from betcode.cli.follow import is_answer
 from betcode.cli.lines import event_lines, question_lines
 from betcode.cli.live import Live
+from betcode.cli.local_time import local
 from betcode.cli.output import remark, write
 
 FEW_EVENTS = 10
@@ -45,7 +46,7 @@ class Screen:
         """Show a permission question with the whole input, and how to answer."""
         for line in question_lines(question, directory):
             self.note(line)
-        self.note(f"  denied at {question['expires_at']} if nobody answers")
+        self.note(f"  denied at {local(question['expires_at'], seconds=True)} if nobody answers")
         forget_typed()
         self._put(CHOICES)
 

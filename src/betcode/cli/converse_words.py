@@ -42,8 +42,6 @@ NOT_SENT_CUT: Final = (
     " Put the text into a file and say so, or use: betcode run --continue - < FILE"
 )
 
-CHOICES: Final = "[y]es, [n]o (n and a sentence tells claude why), yes to all of this tool in this [s]ession: "
-
 
 def not_a_command(name: str) -> str:
     """What to do instead."""

@@ -10,6 +10,7 @@ from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.output import say, say_json
 from betcode.client import brief
 from betcode.model import limits
+from betcode.model.errors import BetcodeError
 
 slots_option = click.option(
     "--slots", type=int, metavar="N", help="Turns that may run at the same time, as the setting `daemon.slots`."
@@ -48,13 +49,11 @@ def run(invocation: Invocation, *, report_fd: int | None, slots: int | None, rep
       betcode daemon run
       BETCODE_DAEMON_LOG_LEVEL=debug betcode daemon run
     """
-    from betcode.cli.output import remark
     from betcode.daemon.start import start as start_here
 
     return start_here(
         invocation.paths,
         invocation.env,
-        tell=remark,
         claude=invocation.claude_program() or None,
         slots=slots,
         report_fd=report_fd,
@@ -76,6 +75,7 @@ def start(invocation: Invocation, *, as_json: bool, slots: int | None) -> int:
     """
     running = brief.answers(invocation.paths.socket)
     if not running:
+        warn_of_settings(invocation)
         asyncio.run(invocation.start_daemon(*([] if slots is None else ["--slots", str(slots)])))
     found = brief.ask(invocation.paths.socket, "status")["daemon"]
     if as_json:
@@ -83,6 +83,19 @@ def start(invocation: Invocation, *, as_json: bool, slots: int | None) -> int:
     else:
         say(f"the daemon {'was running already' if running else 'has started'}: pid {found['pid']}")
     return 0
+
+
+def warn_of_settings(invocation: Invocation) -> None:
+    """Tell here what the daemon writes into its log. What is wrong it tells itself, and does not start."""
+    import contextlib
+
+    from betcode.cli.output import remark
+    from betcode.config.load import load
+
+    flags = {"agent.claude": invocation.claude_program() or None}
+    with contextlib.suppress(BetcodeError):
+        for warning in load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths).warnings:
+            remark(f"warning: {warning}")
 
 
 @daemon.command()
@@ -123,6 +136,7 @@ def upgrade(invocation: Invocation, *, as_json: bool) -> int:
     """
     from betcode.cli.daemon_upgrade import upgrade_daemon
 
+    warn_of_settings(invocation)
     old, new = asyncio.run(upgrade_daemon(invocation))
     if as_json:
         say_json({"old": old, "new": new})

@@ -40,7 +40,7 @@ async def upgrade_daemon(invocation: Invocation) -> tuple[Who | None, Who]:
         await replace_daemon(
             invocation.daemon_argv(),
             env=dict(invocation.env),
-            log_path=invocation.paths.log,
+            stderr_path=invocation.paths.stderr,
             socket_path=socket,
             waiting=stop_the_old_one,
         )

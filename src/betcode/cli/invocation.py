@@ -56,7 +56,10 @@ class Invocation:
 
         prepare(self.paths)
         await start_daemon(
-            [*self.daemon_argv(), *options], env=dict(self.env), log_path=self.paths.log, socket_path=self.paths.socket
+            [*self.daemon_argv(), *options],
+            env=dict(self.env),
+            stderr_path=self.paths.stderr,
+            socket_path=self.paths.socket,
         )
 
     def client(self, *, start: bool = True) -> Client:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from betcode.cli.local_time import local
+
 ONE_LINE_CHARS = 160
 """A tool call in one line: as much as two lines of a common terminal."""
 RESULT_LINES = 4
@@ -72,7 +74,7 @@ def _says_more(description: str, given: dict[str, Any]) -> bool:
 def how_to_answer(permission_id: str, expires_at: str) -> list[str]:
     """What a person types to answer a question, and until when."""
     return [
-        f"  denied at {expires_at} if nobody answers",
+        f"  denied at {local(expires_at, seconds=True)} if nobody answers",
         f"  betcode permissions allow {permission_id}   or   betcode permissions deny {permission_id}",
     ]
 
@@ -97,7 +99,9 @@ def event_lines(event: dict[str, Any]) -> list[str]:
         case "permission_asked":
             return [*question_lines(event), *how_to_answer(event["permission_id"], event["expires_at"])]
         case "turn_ended":
-            return [f"-- turn {event['outcome']}" + (f": {'; '.join(event['errors'])}" if event.get("errors") else "")]
+            # Of a turn that a person interrupted claude only says where it stood.
+            told = event.get("errors") if event["outcome"] != "interrupted" else []
+            return [f"-- turn {event['outcome']}" + (f": {'; '.join(told)}" if told else "")]
         case "error":
             return advice(f"! {event['code']}: {event['message']}", event.get("hint", ""))
         case "gap":
@@ -137,6 +141,12 @@ def _minor(event: dict[str, Any]) -> list[str]:
             return []
         case _:
             return [f"  ({event['kind']})"]
+
+
+def retried_text(body: dict[str, Any]) -> str:
+    """What a retry did."""
+    what = "started afresh" if body.get("retried", True) else "there was nothing to retry"
+    return f"{what}; messages that wait: {body['waiting']}"
 
 
 def queue_lines(messages: list[dict[str, Any]], *, held: bool) -> list[str]:

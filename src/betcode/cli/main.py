@@ -24,6 +24,7 @@ VERBS = {
     "completion": "betcode.cli.completion:completion",
     "config": "betcode.cli.config:config",
     "daemon": "betcode.cli.daemon:daemon",
+    "doctor": "betcode.cli.doctor:doctor",
     "interrupt": "betcode.cli.send:interrupt",
     "permissions": "betcode.cli.permissions:permissions",
     "protocol": "betcode.cli.protocol:protocol",
@@ -62,12 +63,13 @@ class Verbs(click.Group):
 @click.option("--runtime-dir", metavar="DIR", help="Where the daemon's socket is. [env: BETCODE_RUNTIME_DIR]")
 @click.option("--claude", metavar="FILE", help="The claude to use, for a daemon started by this. [env: BETCODE_CLAUDE]")
 @click.option(
+    "-c",
     "--continue",
     "continue_",
     is_flag=True,
     help="Conversation: this directory's newest session; an error if there is none.",
 )
-@click.option("--resume", metavar="ID", shell_complete=sessions, help="Conversation: this session.")
+@click.option("-r", "--resume", metavar="ID", shell_complete=sessions, help="Conversation: this session.")
 @click.option("--new", is_flag=True, help="Conversation: a new session.")
 @click.option("--model", metavar="NAME", help="Conversation: the model of a new session.")
 @click.option("--allow", multiple=True, metavar="RULE", help="Conversation: what claude may do without asking.")
@@ -102,6 +104,7 @@ def cli(
       betcode sessions list                      what there is
       betcode attach ID                          watch a session
       betcode status                             how things are
+      betcode doctor                             what is wrong, and what mends it
 
     \b
     Exit statuses: 0 done; 1 claude failed; 2 no daemon; 3 a denied permission ended the task; 4 rate limited;
@@ -168,7 +171,20 @@ def usage(error: click.ClickException) -> BetcodeError:
     """click's own complaint in our words."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "betcode"
-    return BetcodeError("request.usage", error.format_message().rstrip("."), hint=f"{command} --help explains it.")
+    hint = f"{command} --help explains it."
+    if isinstance(error, click.NoSuchOption):
+        if context is not None and context.parent is None and _run_takes(error.option_name):
+            hint = f"It belongs behind a command: betcode run {error.option_name} ..."
+        return BetcodeError("request.usage", f"No such option: {error.option_name}", hint=hint)
+    if command == "betcode run" and "unexpected extra argument" in error.format_message():
+        hint = 'Put the prompt in quotes, and lists in one word: --allowedTools "Bash(git *),Edit".'
+    return BetcodeError("request.usage", error.format_message().rstrip("."), hint=hint)
+
+
+def _run_takes(option: str) -> bool:
+    """Whether `betcode run` has this option."""
+    run = cli.get_command(click.Context(cli), "run")
+    return run is not None and any(option in param.opts for param in run.params)
 
 
 def defect(error: Exception) -> BetcodeError:

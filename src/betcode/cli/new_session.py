@@ -13,6 +13,7 @@ from betcode.cli.invocation import Invocation
 from betcode.cli.output import remark
 from betcode.client.client import Client
 from betcode.config.load import load
+from betcode.config.settings import NotAllowedError, settings, shown
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Create, ListSessions, Show
@@ -34,6 +35,8 @@ class Choice:
 
     def check(self) -> None:
         """Raise BetcodeError `request.usage` for what contradicts itself."""
+        check_name(self.name)
+        check_model(self.model)
         ways = {"--resume": self.resume, "--continue": self.continue_, "--new": self.new}
         given = [name for name, value in ways.items() if value]
         if len(given) > 1:
@@ -103,8 +106,28 @@ def _options(choice: Choice, invocation: Invocation, directory: Path) -> Options
     )
 
 
+def check_name(name: str | None) -> None:
+    """Raise BetcodeError `request.usage` for a name that shows nothing."""
+    if name is not None and not name.strip():
+        raise BetcodeError("request.usage", "--name is empty", hint="Give a name, or leave --name out.")
+
+
+def check_model(model: str | None) -> None:
+    """Raise BetcodeError `request.usage` for what the setting `agent.model` would not take either."""
+    setting = settings()["agent.model"]
+    try:
+        setting.parse(model or "")
+    except NotAllowedError as error:
+        raise BetcodeError(
+            "request.usage",
+            f"--model {shown(model)} is not allowed; allowed: {setting.range_text}",
+            hint="For example: --model opus",
+        ) from error
+
+
 def account_dir(given: str | None, setting: str, env: Mapping[str, str]) -> str:
     """`CLAUDE_CONFIG_DIR` of a new session: the flag, else the setting, else this environment; empty: claude's own."""
-    if given:
-        return os.path.abspath(os.path.expanduser(given))  # the daemon works in another directory
-    return setting or env.get("CLAUDE_CONFIG_DIR", "")
+    chosen = os.path.abspath(os.path.expanduser(given)) if given else setting  # the daemon works in another directory
+    if chosen and not os.path.isdir(chosen):
+        remark(f"warning: the account's directory {chosen} does not exist; claude makes it, and is not logged in there")
+    return chosen or env.get("CLAUDE_CONFIG_DIR", "")

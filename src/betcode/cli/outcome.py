@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from betcode.model.errors import CODES, BetcodeError
-from betcode.model.states import FINAL_MESSAGE_STATES, MessageState, SessionState
+from betcode.model.states import FINAL_MESSAGE_STATES, MessageState, PermissionState, SessionState
 
 HTTP_TOO_MANY_REQUESTS = 429
 
@@ -25,6 +25,10 @@ class Task:
     """The `turn_ended` event that is about this message."""
     calls: list[dict[str, Any]] = field(default_factory=list)
     """`tool_call` events of the present turn, in order."""
+    asked: dict[str, str] = field(default_factory=dict)
+    """The call that each question is about, by the question's id."""
+    settled: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """`permission_settled` events, by the call that they are about."""
     notice: dict[str, Any] | None = None
     crashed: str = ""
     """Why the session takes no more part in this: it was stopped after too many crashes."""
@@ -42,6 +46,10 @@ class Task:
                 self.working = event["message_id"] == self.message_id
             case "tool_call":
                 self.calls.append(event)
+            case "permission_asked":
+                self.asked[event["permission_id"]] = event.get("tool_use_id", "")
+            case "permission_settled":
+                self.settled[self.asked.get(event["permission_id"], "")] = event
             case "turn_ended" if self.message_id in event["message_ids"]:
                 self.turn = event
             case "message_state" if event["message_id"] == self.message_id:
@@ -73,9 +81,7 @@ class Task:
             return self._failed()
         if tool := self.denied():
             return BetcodeError(
-                "permission.denied",
-                f"a denied permission ended the task: {tool}",
-                hint=f"Allow it with --allow {tool}, or answer the question: betcode permissions list",
+                "permission.denied", f"a denied permission ended the task: {tool}", hint=self._after_denial(tool)
             )
         if self.state == MessageState.UNKNOWN:
             return BetcodeError(
@@ -90,6 +96,17 @@ class Task:
                 hint="Send it again if it should be done.",
             )
         return None
+
+    def _after_denial(self, tool: str) -> str:
+        """What to do about a call that was denied, and cannot be allowed any more."""
+        settled = self.settled.get(self.calls[-1]["tool_use_id"])
+        again = f"go on with: betcode run --resume {self.session} PROMPT"
+        if settled is None:
+            return f"A rule or mode of Claude Code forbids {tool} here; see its permission settings. Or {again}"
+        if settled["state"] == PermissionState.EXPIRED:
+            new = f"Start a new session with --allow {tool} or a longer --permission-ttl"
+            return f"{new}, or answer in time (betcode permissions). Or {again}"
+        return f"{settled.get('by') or 'Somebody'} denied it. Start a new session with --allow {tool}, or {again}"
 
     def _failed(self) -> BetcodeError:
         turn = self.turn or {}

@@ -73,6 +73,8 @@ def fail(error: BetcodeError, *, as_json: bool) -> int:
     if as_json:
         say_json({"error": {"code": error.code, "message": str(error), "hint": error.hint}})
     else:
+        for warning in getattr(error, "warnings", ()):
+            remark(f"warning: {warning}")
         remark(f"error: {error}")
         if error.hint:
             remark(f"hint: {error.hint}")
@@ -91,6 +93,11 @@ def wants_json(argv: Sequence[str]) -> bool:
         or after.get("--output-format") in formats
         or any(f"--output-format={name}" in words for name in formats)
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 message, 2 messages."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

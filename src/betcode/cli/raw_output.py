@@ -41,8 +41,8 @@ async def _read(tap: Tap, turn: RawTurn, shows: bool) -> None:
     async for line in tap:
         if line.missing:
             remark(f"! {line.missing} bytes of claude's output before the next line are lost")
-        shown = turn.take(line.data)
-        if shown is not None and shows:
-            say_raw(shown)
+        for shown in turn.take(line.data):
+            if shows:
+                say_raw(shown)
         if turn.over:
             return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
+
+from betcode.cli.raw_denials import Denials
 
 INNER = frozenset({"control_request", "control_response", "control_cancel_request", "command_lifecycle", "keep_alive"})
 """Types of lines that are between claude and the daemon."""
@@ -56,26 +58,51 @@ class RawTurn:
     message_id: str
     partial: bool = False
     whole: bool = False
-    """Everything that claude prints from the first line about this message on, as it is."""
+    """Everything that claude prints, as it is, until it is idle or begins another message."""
+    alone: bool = False
+    """claude does nothing else before, so what it prints before its first line about this message belongs to it too."""
     result: bytes | None = None
     """claude's result line for this message, once it came."""
     over: bool = False
     """claude prints nothing more about this message."""
     _begun: bool = False
+    _denials: Denials = field(default_factory=Denials)
 
-    def take(self, line: bytes) -> bytes | None:
-        """The line if it is to be printed."""
+    def take(self, line: bytes) -> list[bytes]:
+        """The line if it is to be printed, with those that `claude -p` would print before it."""
         found = head(line)
+        before = self._before(found, line)
+        return [*before, line] if self._prints(found, line) else []
+
+    def _before(self, found: Head, line: bytes) -> list[bytes]:
+        if found.type == "control_request":
+            self._denials.asked(line)
+        return self._denials.before(line) if found.type == "user" and not self.whole else []
+
+    def _prints(self, found: Head, line: bytes) -> bool:
         if found.type == "command_lifecycle" and found.command_uuid == self.message_id:
             self._begun = self._begun or found.state == "started" or self.whole
-            self.over = self.over or (self.result is not None and found.state != "started")
-            return line if self.whole else None
-        if not self._begun or (self.result is not None and not self.whole):
-            return None
+            return self.whole
+        if self.whole:
+            return self._prints_whole(found, line)
+        if not self._begun or self.result is not None:
+            return False
         if found.type == "result" and self._is_ours(found):
             self.result = line
-            self.over = not self.whole  # its `completed` comes after the result
-        return line if self.whole or printed(found, partial=self.partial) else None
+            self.over = True
+        return printed(found, partial=self.partial)
+
+    def _prints_whole(self, found: Head, line: bytes) -> bool:
+        if not (self._begun or self.alone):
+            return False
+        if found.type == "result" and self._is_ours(found):
+            self.result = line
+        elif self.result is not None and found.kind == "system/session_state_changed" and found.state == "idle":
+            self.over = True
+        elif self.result is not None and found.type == "command_lifecycle" and found.state == "started":
+            self.over = True
+            return False
+        return True
 
     def _is_ours(self, found: Head) -> bool:
         named = found.user_message_uuids or ([found.user_message_uuid] if found.user_message_uuid else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from betcode.cli.claude_flags import claude_flags, passed_on
 from betcode.cli.complete import sessions
 from betcode.cli.invocation import Invocation, pass_invocation
 
@@ -14,20 +15,19 @@ from betcode.cli.invocation import Invocation, pass_invocation
 @click.option(
     "--output-format",
     type=click.Choice(["text", "json", "stream-json"]),
-    default="text",
-    show_default=True,
-    help="text: the answer. json: claude's result object. stream-json: the lines that claude -p prints, result last.",
+    help="text (default): the answer. json: claude's result object. stream-json: the lines that claude -p prints.",
 )
-@click.option("--raw", is_flag=True, help="Print every line that claude prints, as it is.")
+@click.option("--raw", is_flag=True, help="Print every line that claude prints, as it is, until it is idle.")
 @click.option("--verbose", is_flag=True, help="Accepted for scripts written for claude -p; always on.")
 @click.option("--include-partial-messages", "partial", is_flag=True, help="With stream-json: text while it is written.")
 @click.option(
+    "-r",
     "--resume",
     metavar="ID",
     shell_complete=sessions,
     help="Go on with this session (its id, or the first 4 or more characters).",
 )
-@click.option("--continue", "continue_", is_flag=True, help="Go on with the newest session of this directory.")
+@click.option("-c", "--continue", "continue_", is_flag=True, help="Go on with the newest session of this directory.")
 @click.option(
     "--allow", multiple=True, metavar="RULE", help="Let claude do this without asking, as in Bash(git *). Repeatable."
 )
@@ -48,8 +48,10 @@ from betcode.cli.invocation import Invocation, pass_invocation
 @click.option(
     "--stream/--no-stream", default=None, help="Show the answer while it is written. [default: on a terminal]"
 )
+@claude_flags
+@click.pass_context
 @pass_invocation
-def run(invocation: Invocation, /, **options: object) -> int:
+def run(invocation: Invocation, context: click.Context, /, **options: object) -> int:
     """Send PROMPT to claude, show the answer, end when it is done.
 
     Without PROMPT, or with `-`, standard input is the prompt. With PROMPT, piped text is added as context.
@@ -57,6 +59,9 @@ def run(invocation: Invocation, /, **options: object) -> int:
     On a terminal questions for permission are asked here. Elsewhere they wait for somebody to answer with `betcode
     permissions`, and are denied after --permission-ttl. The session stays: go on with --continue or --resume.
     Ctrl-c interrupts claude; a second one leaves at once. If this terminal dies, claude goes on.
+
+    The usual flags of `claude -p` are understood. Those that choose what claude may do hold for the life of a session:
+    with --resume and --continue they are refused.
 
     \b
     Examples:
@@ -67,13 +72,16 @@ def run(invocation: Invocation, /, **options: object) -> int:
       betcode run --output-format json "count the files" < /dev/null | jq -r .result
       betcode run --claude-config-dir ~/.claude-work "with my other account"
       betcode run --timeout 300 --resume k3jq "finish it"
+      betcode run -p "list the todos" --allowedTools "Read,Grep" --output-format stream-json --verbose
 
     \b
-    Exit statuses: 0 done; 1 claude failed; 3 a denied permission ended the task; 4 rate limited; 6 no such
-    session; 124 --timeout; 130 interrupted.
+    Exit statuses: 0 done; 1 claude failed; 3 the last tool call of the turn was denied (after a denial claude
+    may find another way: then it is 0); 4 rate limited; 5 wrong arguments; 6 no such session; 124 --timeout;
+    130 interrupted.
     """
-    from betcode.cli.run_session import RunOptions, run_prompt
+    from betcode.cli.run_options import RunOptions
+    from betcode.cli.run_session import run_prompt
 
     options.pop("print_")
     options.pop("verbose")
-    return run_prompt(invocation, RunOptions(**options))  # type: ignore[arg-type]
+    return run_prompt(invocation, RunOptions(passed_on=passed_on(context), **options))  # type: ignore[arg-type]

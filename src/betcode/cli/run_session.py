@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import sys
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +14,23 @@ from betcode.cli.asking import Elsewhere, Nobody, Person, Questions
 from betcode.cli.follow import Following, follow, only_of
 from betcode.cli.invocation import Invocation
 from betcode.cli.live import Live, except_kinds
-from betcode.cli.new_session import account_dir
 from betcode.cli.outcome import Task, result
 from betcode.cli.output import remark, say_json, say_raw
 from betcode.cli.prompt import read_prompt
 from betcode.cli.raw_output import RawOutput, raw_output
 from betcode.cli.raw_turn import RawTurn
+from betcode.cli.run_options import RunOptions
 from betcode.client.client import Client
-from betcode.config.load import load
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Create, ListSessions, Permissions, Send, Show
 from betcode.model.rows import Options
-from betcode.model.states import SessionState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """The command line of `betcode run`."""
-
-    prompt: str | None
-    output_format: str
-    resume: str | None
-    continue_: bool
-    allow: tuple[str, ...]
-    model: str | None
-    max_turns: int | None
-    timeout: float | None
-    directory: str | None
-    name: str | None
-    permission_ttl: float | None
-    stream: bool | None
-    raw: bool
-    partial: bool
-    claude_config_dir: str | None = None
+from betcode.model.states import AT_REST, SessionState
 
 
 def run_prompt(invocation: Invocation, options: RunOptions) -> int:
     """Do it all; returns the exit status."""
-    _check(options)
+    options.check()
     text = read_prompt(options.prompt)
     try:
         directory = os.path.realpath(options.directory or os.getcwd())
@@ -62,38 +38,18 @@ def run_prompt(invocation: Invocation, options: RunOptions) -> int:
         raise BetcodeError(
             "request.directory", "the present directory has been removed", hint="Go to another one, or use --dir."
         ) from error
-    return asyncio.run(_run(invocation, options, text, directory))
+    chosen: Options | None = None
+    if not (options.resume or options.continue_):
+        chosen = options.session(invocation, Path(directory), interactive=_interactive())
+    return asyncio.run(_run(invocation, options, chosen, text, directory))
 
 
-def _check(options: RunOptions) -> None:
-    """Refuse what contradicts itself, before anything is started."""
-    if options.resume and options.continue_:
-        raise BetcodeError("request.usage", "--resume and --continue exclude each other", hint="Use one of them.")
-    if options.timeout is not None and math.isnan(options.timeout):
-        raise BetcodeError("request.usage", "--timeout is no number", hint="Give seconds, such as --timeout 300.")
-    fixed = {
-        "--allow": options.allow,
-        "--model": options.model,
-        "--max-turns": options.max_turns,
-        "--name": options.name,
-        "--permission-ttl": options.permission_ttl,
-        "--claude-config-dir": options.claude_config_dir,
-    }
-    given = [name for name, value in fixed.items() if value not in (None, ())]
-    if given and (options.resume or options.continue_):
-        raise BetcodeError(
-            "request.usage",
-            f"{', '.join(given)} can be chosen only for a new session",
-            hint="Leave it out, or start a new session without --resume and --continue.",
-        )
-
-
-async def _run(invocation: Invocation, options: RunOptions, text: str, directory: str) -> int:
+async def _run(invocation: Invocation, options: RunOptions, chosen: Options | None, text: str, directory: str) -> int:
     clock = asyncio.get_running_loop().time
     started_s = clock()
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(invocation.client())
-        session = await _session(client, options, invocation, directory)
+        session = await _session(client, options, chosen, directory)
         if session["state"] == SessionState.CRASHED:
             raise BetcodeError(
                 "agent.crashed",
@@ -105,7 +61,7 @@ async def _run(invocation: Invocation, options: RunOptions, text: str, directory
         key = str(uuid.uuid4())
         task = Task(key, session["id"])
         live = Live(streams=_streams(options), describe=except_kinds(*_untold(options)))
-        text_form = options.output_format == "text" and not options.raw
+        text_form = options.output_format in (None, "text") and not options.raw
         following = Following(
             client=client,
             session=session["id"],
@@ -115,7 +71,8 @@ async def _run(invocation: Invocation, options: RunOptions, text: str, directory
             note=live.note if text_form else remark,
             questions=await _questions(client, session, options, live.note if text_form else remark),
         )
-        turn = RawTurn(key, partial=options.partial, whole=options.raw)
+        alone = session["state"] in AT_REST and not session["waiting"]
+        turn = RawTurn(key, partial=options.partial, whole=options.raw, alone=alone)
         shows = options.raw or options.output_format == "stream-json"
         raw: RawOutput | None = None
         if not text_form:
@@ -169,12 +126,12 @@ def _streams(options: RunOptions) -> bool:
     return sys.stdout.isatty() if options.stream is None else options.stream
 
 
-async def _session(client: Client, options: RunOptions, invocation: Invocation, directory: str) -> dict[str, Any]:
+async def _session(client: Client, options: RunOptions, chosen: Options | None, directory: str) -> dict[str, Any]:
     """The summary of the session to use."""
     if options.resume:
         found: dict[str, Any] = (await client.request(Show(session=options.resume)))["session"]
         return found
-    if options.continue_:
+    if chosen is None:
         listed = (await client.request(ListSessions(limit=limits.LIST_MAX, closed=False)))["sessions"]
         for candidate in listed:
             if candidate["dir"] == directory:
@@ -184,29 +141,24 @@ async def _session(client: Client, options: RunOptions, invocation: Invocation, 
             f"no session has been started in {directory}",
             hint='Start one with: betcode run "..."; all of them: betcode sessions list',
         )
-    chosen = _options(options, invocation, Path(directory))
-    create = Create(directory=directory, name=options.name or "", options=chosen, key=str(uuid.uuid4()))
+    key = (options.session_id or str(uuid.uuid4())).lower()
+    if options.session_id:
+        await _refuse_used(client, key)
+    create = Create(directory=directory, name=options.name or "", options=chosen, key=key)
     made: dict[str, Any] = (await client.request(create))["session"]
     return made
 
 
-def _options(options: RunOptions, invocation: Invocation, directory: Path) -> Options:
-    """What a new session is made with: the command line, else the settings for its directory."""
-    env = invocation.env
-    loaded = load(flags={}, env=env, project_dir=directory, paths=invocation.paths)
-    for warning in loaded.warnings:
-        remark(f"warning: {warning}")
-    settings = loaded.config
-    ttl_s = settings.permission.ttl_s if _interactive() else settings.permission.headless_ttl_s
-    return Options(
-        model=options.model or settings.agent.model,
-        allow=options.allow,
-        permission_ttl_s=ttl_s if options.permission_ttl is None else options.permission_ttl,
-        path=env.get("PATH", ""),
-        virtual_env=env.get("VIRTUAL_ENV", ""),
-        max_turns=options.max_turns or 0,
-        claude_config_dir=account_dir(options.claude_config_dir, settings.agent.config_dir, env),
-    )
+async def _refuse_used(client: Client, session_id: str) -> None:
+    """As claude does: an id is for one conversation. Raises BetcodeError."""
+    try:
+        await client.request(Show(session=session_id))
+    except BetcodeError as error:
+        if error.code != "session.not_found":
+            raise
+        return
+    hint = f"Go on with that session: betcode run --resume {session_id}"
+    raise BetcodeError("request.usage", f"--session-id {session_id} is in use already", hint=hint)
 
 
 def _interactive() -> bool:

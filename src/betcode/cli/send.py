@@ -110,7 +110,7 @@ def interrupt(invocation: Invocation, session: str, *, as_json: bool) -> int:
       betcode sessions clear k3jq       cancel them
     """
     from betcode.cli.ask import ask
-    from betcode.cli.output import say, say_json
+    from betcode.cli.output import counted, say, say_json
     from betcode.model.frames import Interrupt
 
     body = ask(invocation, Interrupt(session=session))
@@ -118,5 +118,7 @@ def interrupt(invocation: Invocation, session: str, *, as_json: bool) -> int:
         say_json(body)
     else:
         held = int(body["held"])
-        say("interrupted" + (f"; {held} messages are held: betcode sessions release {session}" if held else ""))
+        verb = "is" if held == 1 else "are"
+        rest = f"; {counted(held, 'message')} {verb} held: betcode sessions release {session}" if held else ""
+        say(f"interrupted{rest}")
     return 0

@@ -9,7 +9,8 @@ import click
 
 from betcode.cli.complete import session_argument
 from betcode.cli.invocation import Invocation, pass_invocation
-from betcode.cli.output import say, say_json, say_raw, table
+from betcode.cli.local_time import local
+from betcode.cli.output import counted, say, say_json, say_raw, table
 
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON instead of text.")
 
@@ -62,7 +63,7 @@ def summary_table(found: list[dict[str, Any]]) -> str:
     rows = [["ID", "STATE", "QUESTIONS", "WAITING", "CREATED", "NAME", "DIRECTORY"]]
     for one in found:
         waiting = f"{one['waiting']}{' held' if one['held'] else ''}" if one["waiting"] else ""
-        created = one["created_at"].replace("T", " ")[:16]
+        created = local(one["created_at"])
         rows.append([one["id"], one["state"], str(one["questions"] or ""), waiting, created, one["name"], one["dir"]])
     return table(rows)
 
@@ -179,9 +180,16 @@ def retry(invocation: Invocation, session: str, *, as_json: bool) -> int:
     Example:
       betcode sessions retry k3jq
     """
+    from betcode.cli.ask import ask
+    from betcode.cli.lines import retried_text
     from betcode.model.frames import Retry
 
-    return _one(invocation, Retry(session=session), as_json, "started afresh; messages that wait: {waiting}")
+    body = ask(invocation, Retry(session=session))
+    if as_json:
+        say_json(body)
+    else:
+        say(retried_text(body))
+    return 0
 
 
 @sessions.command()
@@ -238,9 +246,17 @@ def clear(invocation: Invocation, session: str, *, message: str, as_json: bool) 
       betcode sessions clear k3jq
       betcode sessions clear --message 123e4567-e89b-42d3-a456-426614174000 k3jq
     """
+    from betcode.cli.ask import ask
     from betcode.model.frames import Clear
 
-    return _one(invocation, Clear(session=session, message_id=message), as_json, "cancelled: {cancelled}")
+    body = ask(invocation, Clear(session=session, message_id=message))
+    if as_json:
+        say_json(body)
+        return 0
+    say(f"{counted(len(body['cancelled']), 'message')} cancelled")
+    for name in body["cancelled"]:
+        say(f"  {name}")
+    return 0
 
 
 def _one(invocation: Invocation, request: Any, as_json: bool, sentence: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from betcode.cli.invocation import Invocation, pass_invocation
+from betcode.cli.local_time import local
 from betcode.cli.output import say, say_json, table
 from betcode.client.brief import ask
 
@@ -27,8 +28,12 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         say_json({**body, "sessions": [pinned(session) for session in body["sessions"]]})
         return 0
     daemon, database = body["daemon"], body["database"]
-    say(f"daemon    pid {daemon['pid']}, version {daemon['version']}, since {daemon['started_at']}")
+    say(
+        f"daemon    pid {daemon['pid']}, version {daemon['version']}, since {local(daemon['started_at'], seconds=True)}"
+    )
     say(f"database  {database['state']}, {database['path']}")
+    for warning in database.get("warnings", []):
+        say(f"warning   {warning}")
     if body["sessions"]:
         rows = [["ID", "STATE", "SEQ", "CLAUDE PID", "DIRECTORY"]]
         for one in body["sessions"]:

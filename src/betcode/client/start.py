@@ -40,15 +40,15 @@ Waiting = Callable[[], Awaitable[None]]
 
 
 async def replace_daemon(
-    argv: Sequence[str], *, env: Mapping[str, str], log_path: Path, socket_path: Path, waiting: Waiting
+    argv: Sequence[str], *, env: Mapping[str, str], stderr_path: Path, socket_path: Path, waiting: Waiting
 ) -> None:
     """As `start_daemon`, with a daemon that waits for the lock; `waiting` has the present one stopped."""
     with contextlib.ExitStack() as turn:
         await _take_turn(socket_path, turn)
-        await _start([*argv, "--replaces"], env, log_path, socket_path, last=True, waiting=waiting)
+        await _start([*argv, "--replaces"], env, stderr_path, socket_path, last=True, waiting=waiting)
 
 
-async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path: Path, socket_path: Path) -> None:
+async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], stderr_path: Path, socket_path: Path) -> None:
     """Return when a daemon answers on `socket_path`: this one, or one that was faster.
 
     If cancelled, the daemon goes on starting.
@@ -56,7 +56,8 @@ async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path:
     Args:
         argv: the command of a daemon in the foreground; `--report-fd N` is added.
         env: its whole environment.
-        log_path: gets what it writes to standard error, appended. Its folder may be missing.
+        stderr_path: gets what it writes to standard error, appended; a file that has grown to
+            `limits.DAEMON_STDERR_BYTES_MAX` begins anew. Its folder may be missing.
         socket_path: where it will listen.
 
     Raises:
@@ -66,7 +67,7 @@ async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_path:
     with contextlib.ExitStack() as turn:
         if await _take_turn(socket_path, turn):
             left = limits.DAEMON_START_TRIES
-            while not await _start(argv, env, log_path, socket_path, last=left <= 1):
+            while not await _start(argv, env, stderr_path, socket_path, last=left <= 1):
                 left -= 1
 
 
@@ -123,18 +124,18 @@ async def _attempts() -> AsyncIterator[None]:
 async def _start(
     argv: Sequence[str],
     env: Mapping[str, str],
-    log_path: Path,
+    stderr_path: Path,
     socket_path: Path,
     *,
     last: bool,
     waiting: Waiting | None = None,
 ) -> bool:
     """Start one and wait for its report. False when it was killed before that and another attempt makes sense."""
-    log_size = _size(log_path)
+    stderr_size = _size(stderr_path)
     ours, theirs = os.pipe()
     try:
         try:
-            child = _spawn([*argv, "--report-fd", str(theirs)], env, log_path, theirs)
+            child = _spawn([*argv, "--report-fd", str(theirs)], env, stderr_path, theirs)
         finally:
             os.close(theirs)
         try:
@@ -146,7 +147,7 @@ async def _start(
     finally:
         os.close(ours)
     if report is None:
-        said = _last_words(child, log_path, log_size)
+        said = _last_words(child, stderr_path, stderr_size)
         if child.returncode == -signal.SIGKILL and not last:
             return False
         raise BetcodeError("daemon.start_failed", said, hint="See `betcode daemon logs`.")
@@ -167,11 +168,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _spawn(argv: Sequence[str], env: Mapping[str, str], log_path: Path, report_fd: int) -> subprocess.Popen[bytes]:
+def _spawn(argv: Sequence[str], env: Mapping[str, str], stderr_path: Path, report_fd: int) -> subprocess.Popen[bytes]:
     """Start the child in a session of its own, so that it outlives this terminal."""
     with contextlib.ExitStack() as files:
         try:
-            descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            anew = os.O_TRUNC if _size(stderr_path) >= limits.DAEMON_STDERR_BYTES_MAX else 0
+            descriptor = os.open(stderr_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | anew, 0o600)
             stderr = files.enter_context(os.fdopen(descriptor, "ab"))
         except OSError:
             # No folder yet, or none that can be written: the daemon makes it, or reports that with the right code.
@@ -247,7 +249,7 @@ async def _other_one(socket_path: Path, message: str) -> None:
     )
 
 
-def _last_words(child: subprocess.Popen[bytes], log_path: Path, log_size: int) -> str:
+def _last_words(child: subprocess.Popen[bytes], stderr_path: Path, stderr_size: int) -> str:
     """How the child ended, with its last line on stderr."""
     try:
         code: int | None = child.wait(limits.CLOSE_WAIT_S)
@@ -257,8 +259,9 @@ def _last_words(child: subprocess.Popen[bytes], log_path: Path, log_size: int) -
         code, f"ended with exit code {code}" if (code or 0) > 0 else f"was ended by signal {-(code or 0)}"
     )
     try:
-        with log_path.open("rb") as log:
-            log.seek(max(log_size, log_path.stat().st_size - _TAIL_BYTES))
+        with stderr_path.open("rb") as log:
+            end = stderr_path.stat().st_size
+            log.seek(max(stderr_size if stderr_size <= end else 0, end - _TAIL_BYTES))
             lines = log.read().decode("utf-8", "replace").split("\n")
     except OSError:
         lines = []

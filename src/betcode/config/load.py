@@ -53,8 +53,26 @@ class Loaded:
 DEFAULT = Source("default")
 
 
+class InvalidError(BetcodeError):
+    """`config.invalid` with everything that is wrong, in pieces, and what would have been warned of."""
+
+    def __init__(self, problems: list[Problem], warnings: list[str]) -> None:
+        """`problems` is not empty."""
+        if len(problems) == 1:
+            text, hint = problems[0].text, problems[0].hint
+        else:
+            text = "\n".join([f"{len(problems)} problems in the configuration:", *(f"  {p.text}" for p in problems)])
+            defaults = {p.key: p.default for p in problems if p.default}
+            known = ", ".join(f"{key} {default}" for key, default in defaults.items())
+            hints = [f"Change or remove them; the defaults are {known}."] if defaults else []
+            hint = " ".join(dict.fromkeys([*hints, *(p.hint for p in problems if not p.default)]))
+        super().__init__("config.invalid", text, hint=hint)
+        self.problems = problems
+        self.warnings = warnings
+
+
 def load(*, flags: Mapping[str, object], env: Mapping[str, str], project_dir: Path | None, paths: Paths) -> Loaded:
-    """Read everything. Raises config.invalid with all problems, and config.insecure.
+    """Read everything. Raises InvalidError with all problems, and config.insecure.
 
     Args:
         flags: by key such as `daemon.log_level`; None means that the flag was not given. ValueError for an unknown key:
@@ -92,7 +110,7 @@ def load(*, flags: Mapping[str, object], env: Mapping[str, str], project_dir: Pa
             problems.append(not_allowed("command line", key, text))
         sources[key] = Source("flag")
     if problems:
-        raise _invalid(problems)
+        raise InvalidError(problems, warnings)
     return Loaded(build(values), sources, warnings)
 
 
@@ -125,10 +143,3 @@ def _variables(env: Mapping[str, str], warnings: list[str]) -> dict[str, str]:
     if (more := len(unknown) - UNKNOWN_VARIABLES_MAX) > 0:
         warnings.append(f"{more} more unknown variables BETCODE_*")
     return chosen
-
-
-def _invalid(problems: list[Problem]) -> BetcodeError:
-    if len(problems) == 1:
-        return BetcodeError("config.invalid", problems[0].text, hint=problems[0].hint)
-    text = "\n".join([f"{len(problems)} problems in the configuration:", *(f"  {p.text}" for p in problems)])
-    return BetcodeError("config.invalid", text, hint=" ".join(dict.fromkeys(p.hint for p in problems)))

@@ -75,6 +75,11 @@ class Paths:
         return self.data / "daemon.log"
 
     @property
+    def stderr(self) -> Path:
+        """What a daemon in the background writes to standard error: plain words, which the log must not hold."""
+        return self.data / "daemon.stderr"
+
+    @property
     def socket(self) -> Path:
         """Where the daemon listens; at most `limits.SOCKET_PATH_BYTES_MAX` bytes when made by `find_paths`."""
         return self.runtime / "daemon.sock"

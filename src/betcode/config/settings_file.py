@@ -36,10 +36,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that stops the start: what is wrong and what to do."""
+    """Something that stops the start: what is wrong and what to do; and the same in pieces, for programs."""
 
     text: str
     hint: str
+    file: str = ""
+    at: scan.Place | None = None
+    key: str = ""
+    value: str = ""
+    """As it is shown: in JSON, not too long."""
+    allowed: str = ""
+    default: str = ""
 
 
 @dataclass(slots=True)
@@ -70,30 +77,37 @@ def read(path: Path, *, is_project: bool) -> Findings:
             return findings
         reason = e.strerror if isinstance(e, OSError) else e
         hint = "Make it a readable JSON file of at most 1 MiB, or remove it."
-        findings.problems.append(Problem(f"{path_text(path)} cannot be read: {reason}", hint))
+        findings.problems.append(Problem(f"{path_text(path)} cannot be read: {reason}", hint, file=path_text(path)))
         return findings
     try:
         text = raw.removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as e:
         before = raw[: e.start].decode(errors="replace")
         at = scan.place(before, len(before))
-        findings.problems.append(_not_json(path, at.line, at.column, "Not valid UTF-8"))
+        findings.problems.append(_not_json(path, at, "Not valid UTF-8"))
         return findings
     try:
         outer = scan.members(text)
     except scan.NotJsonError as e:
-        findings.problems.append(_not_json(path, e.line, e.column, str(e)))
+        findings.problems.append(_not_json(path, scan.Place(line=e.line, column=e.column), str(e)))
         return findings
     _Check(path, text, is_project, findings).run(outer)
     return findings
 
 
-def not_allowed(where: str, key: str, value: object) -> Problem:
-    """The one sentence about a value outside its range, wherever it comes from."""
+def not_allowed(where: str, key: str, value: object, *, at: scan.Place | None = None) -> Problem:
+    """The one sentence about a value outside its range, wherever it comes from; `at` is its place if that is a file."""
     setting = settings()[key]
+    place = where if at is None else f"{where}:{at.line}:{at.column}"
     return Problem(
-        f"{where}: {key} = {shown(value)} is not allowed; allowed: {setting.allowed_text}",
+        f"{place}: {key} = {shown(value)} is not allowed; allowed: {setting.allowed_text}",
         f"Change or remove it; the default of {key} is {setting.default_text}.",
+        file=where if at is not None else "",
+        at=at,
+        key=key,
+        value=shown(value),
+        allowed=setting.allowed_text,
+        default=setting.default_text,
     )
 
 
@@ -128,10 +142,12 @@ def _bytes(path: Path, *, is_project: bool) -> bytes:
     return content
 
 
-def _not_json(path: Path, line: int, column: int, problem: str) -> Problem:
+def _not_json(path: Path, at: scan.Place, problem: str) -> Problem:
     return Problem(
-        f"{path_text(path)}:{line}:{column}: not valid JSON: {problem}",
+        f"{path_text(path)}:{at.line}:{at.column}: not valid JSON: {problem}",
         "Correct the file at this line and column, or remove it to use the defaults.",
+        file=path_text(path),
+        at=at,
     )
 
 
@@ -166,9 +182,7 @@ class _Check:
                 for leaf in self._last_of_each(scan.inner(self.text, member), f"{member.key}."):
                     self._leaf(leaf, f"{member.key}.{leaf.key}")
             else:
-                text = f"{self._where(member)}: {member.key} = {shown(member.value)} is not allowed; allowed: an object"
-                hint = f'Write {{"{member.key}": {{...}}}}, or remove it; each of its settings has a default.'
-                self.findings.problems.append(Problem(text, hint))
+                self.findings.problems.append(self._no_section(member))
         self._write_warnings()
 
     def _leaf(self, leaf: scan.Member, key: str) -> None:
@@ -181,9 +195,22 @@ class _Check:
             try:
                 value = setting.convert(leaf.value)
             except NotAllowedError:
-                self.findings.problems.append(not_allowed(self._where(leaf), key, leaf.value))
+                place = scan.place(self.text, leaf.key_at)
+                self.findings.problems.append(not_allowed(path_text(self.path), key, leaf.value, at=place))
             else:
                 self.findings.values[key] = Found(value, scan.place(self.text, leaf.key_at).line)
+
+    def _no_section(self, member: scan.Member) -> Problem:
+        at, file = scan.place(self.text, member.key_at), path_text(self.path)
+        return Problem(
+            f"{file}:{at.line}:{at.column}: {member.key} = {shown(member.value)} is not allowed; allowed: an object",
+            f'Write {{"{member.key}": {{...}}}}, or remove it; each of its settings has a default.',
+            file=file,
+            at=at,
+            key=member.key,
+            value=shown(member.value),
+            allowed="an object",
+        )
 
     def _last_of_each(self, members: list[scan.Member], prefix: str) -> list[scan.Member]:
         """JSON readers take the last of repeated keys; so do we, and say so."""
@@ -193,10 +220,6 @@ class _Check:
                 self.warned.append((member.key_at, "repeated", prefix + member.key))
             last[member.key] = member
         return list(last.values())
-
-    def _where(self, member: scan.Member) -> str:
-        at = scan.place(self.text, member.key_at)
-        return f"{path_text(self.path)}:{at.line}:{at.column}"
 
     def _write_warnings(self) -> None:
         self.warned.sort()

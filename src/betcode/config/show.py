@@ -8,6 +8,7 @@ from typing import NamedTuple
 from betcode.config.load import Loaded, Source
 from betcode.config.paths import path_text
 from betcode.config.settings import Setting, settings, value_of, value_text
+from betcode.config.settings_file import Problem
 from betcode.config.tree import Config
 
 
@@ -37,6 +38,20 @@ def source_text(source: Source) -> str:
     if source.path is not None:
         return f"{source.name} {path_text(source.path)}:{source.line}"
     return f"{source.name} {source.variable}" if source.variable else source.name
+
+
+def problem_fields(problem: Problem) -> dict[str, object]:
+    """A problem for programs; null where it has none of a field."""
+    return {
+        "file": problem.file or None,
+        "line": problem.at.line if problem.at else None,
+        "column": problem.at.column if problem.at else None,
+        "key": problem.key or None,
+        "value": problem.value or None,
+        "range": problem.allowed or None,
+        "message": problem.text,
+        "hint": problem.hint,
+    }
 
 
 def changed(old: Config, new: Config) -> Changed:

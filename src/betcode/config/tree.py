@@ -17,6 +17,7 @@ from msgspec import Meta, Struct, field
 from betcode.model import limits
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+UnknownOutcome = Literal["tell", "ask"]
 
 MIB = 1024 * 1024
 DAY_S = 86_400.0
@@ -108,7 +109,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
 
 
 class SupervisionConfig(Struct, frozen=True, kw_only=True):
-    """What is done about a claude that crashes, does not end or prints too much (PS-2, PS-3, ND-7)."""
+    """What is done about a claude that crashes, falls silent, does not end or prints too much (PS-2 to PS-5, ND-7)."""
 
     backoff_first_s: Annotated[
         float, about("First delay before claude is started again after a crash.", reload=True, ge=0.1, le=5)
@@ -126,6 +127,31 @@ class SupervisionConfig(Struct, frozen=True, kw_only=True):
     stop_grace_s: Annotated[
         float, about("From SIGTERM to SIGKILL of the process and its tools.", reload=True, ge=1, le=60)
     ] = limits.STOP_GRACE_S
+    stall_s: Annotated[
+        float,
+        about(
+            "Silence of the API inside a turn after which the turn is interrupted, and goes on later.",
+            reload=True,
+            ge=30,
+            le=900,
+        ),
+    ] = limits.STALL_S
+    hang_s: Annotated[
+        float,
+        about(
+            "Any other silence of a turn, with no tool running and nobody asked, after which it is interrupted.",
+            reload=True,
+            ge=60,
+            le=7_200,
+        ),
+    ] = limits.HANG_S
+    unknown_outcome: Annotated[
+        UnknownOutcome,
+        about(
+            "When claude died with a tool running: tell the next claude that the outcome is unknown, or ask you first.",
+            reload=True,
+        ),
+    ] = "tell"
     max_payload_bytes: Annotated[
         int, about("A longer line of claude is cut and marked as cut.", reload=False, ge=MIB, le=100 * MIB)
     ] = limits.LINE_BYTES_MAX

@@ -113,6 +113,8 @@ class Draft:
         kept = tuple(p for p in self.session.permissions if p.id != permission.id)
         self.rows.append(permission)
         self.set(permissions=(*kept, permission) if open_still else kept)
+        if not open_still:
+            self.set(settled=(*self.session.settled, permission.id)[-limits.PERMISSIONS_OPEN_MAX :])
 
     def finish(self) -> Decision:
         """Show a changed state, and freeze."""

@@ -46,6 +46,13 @@ class StopTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take back a message that claude has and has not begun; claude tells whether it could."""
+
+    message_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
 class RefuseControl:
     """Answer a control request that BetCode does not support."""
 
@@ -53,7 +60,7 @@ class RefuseControl:
     reason: str
 
 
-Command = Initialize | Say | Allow | Deny | StopTurn | RefuseControl
+Command = Initialize | Say | Allow | Deny | StopTurn | Withdraw | RefuseControl
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +74,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class StartProcess:
-    """Start a keeper with claude as `run`."""
+    """Start a keeper with claude as `run`. `rerun`: it goes on with its interrupted turn by itself."""
 
     run: int
+    rerun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from betcode.model.conversation import NOTHING_STORED, Conversation
+from betcode.model.errors import BetcodeError
 from betcode.model.events import Event
 from betcode.model.facts import Fact
 from betcode.model.ids import MessageId, PermissionId
+from betcode.model.news import Gone
+from betcode.model.other_claude import OtherClaude
 from betcode.model.rows import Mark, Message
+
+LASTING = frozenset(
+    {
+        "claude.not_found",
+        "claude.not_executable",
+        "claude.too_old",
+        "claude.version_unknown",
+        "request.directory",
+        "agent.transcript_unreadable",
+    }
+)
+"""Codes of start failures that trying again cannot mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +131,11 @@ class StartFailed:
     hint: str
     lasting: bool
 
+    @classmethod
+    def of(cls, run: int, error: BetcodeError) -> StartFailed:
+        """What an error of the launcher means."""
+        return cls(run, error.code, str(error), error.hint, error.code in LASTING)
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -131,6 +152,28 @@ class Ended:
     stderr_tail: tuple[str, ...] = ()
     written: frozenset[str] = field(default_factory=frozenset)
     never_started: bool = False
+    known: Conversation = NOTHING_STORED
+    """What Claude's transcript says after the end."""
+    shown: tuple[Event, ...] = ()
+    """The unfinished text of blocks that were being written."""
+    late: tuple[Event, ...] = ()
+    """The stored blocks of the newest answer that were not shown whole."""
+
+    @classmethod
+    def of(cls, run: int, gone: Gone, shown: tuple[Event, ...], late: tuple[Event, ...]) -> Ended:
+        """What a link's last news means."""
+        return cls(
+            run,
+            gone.code,
+            gone.signal,
+            gone.reason,
+            gone.stderr_tail,
+            gone.written,
+            gone.never_started,
+            gone.known,
+            shown,
+            late,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +214,19 @@ class Behind:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectoryGone:
+    """At the daemon's start the session's directory was not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """Somebody looked who else works on the conversation: other processes, and the prompts that it holds."""
+
+    others: tuple[OtherClaude, ...] = ()
+    prompts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Something about this session that its people must know (a gap, a keeper that is silent)."""
 
@@ -192,7 +248,9 @@ Input = (
     | Ended
     | Written
     | NotWritten
+    | DirectoryGone
     | Saw
+    | Sighted
     | Tick
     | Tell
     | Behind

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from betcode.model.ids import ClaudeSessionId, SessionId
+from betcode.core.turn import Turn, from_stored, to_stored
+from betcode.model.ids import ClaudeSessionId, PermissionId, SessionId
 from betcode.model.rows import Message, Options, Permission, SessionRow
 from betcode.model.states import MessageState, PermissionState, SessionState
 
 IN_CLAUDE = (MessageState.DELIVERING, MessageState.DELIVERED, MessageState.STARTED)
 """States of a message that was handed to a process and has no outcome yet."""
+GIVEN = (MessageState.DELIVERING, MessageState.DELIVERED)
+"""Those of them in which claude may have it and has not begun it."""
 BUSY = ("running", "requires_action")
 """What claude calls itself (`Session.cli_state`) while it works, with or without a message of ours."""
 
@@ -33,18 +36,6 @@ class Process(StrEnum):
     """Told to end, because a person wants it."""
     FAILING = "failing"
     """Told to end, because it is of no use: its end counts as a crash."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What claude is working on. `message_id` is empty for a turn that claude started itself."""
-
-    message_id: str
-    begun: bool = False
-    tools: int = 0
-    """Tool calls seen in this turn: with any of them the turn must not simply be run again (INV-1)."""
-    interrupt: str = ""
-    """Line id of the interrupt that was sent, if any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +57,10 @@ class Session:
     """(scope, message id, blocks complete) of the answers that are unfinished at `checkpoint`."""
     process: Process = Process.NONE
     turn: Turn | None = None
+    rerun: Turn | None = None
+    """The turn that the next process goes on with by itself (`recovery.Way.RERUN`)."""
+    tasks: tuple[str, ...] = ()
+    """Background tasks and subagents of the process that are alive, in claude's words."""
     cli_state: str = ""
     messages: tuple[Message, ...] = ()
     """Messages without an outcome, oldest first."""
@@ -73,7 +68,15 @@ class Session:
     """The newest messages with an outcome, which may not be committed yet: their keys are taken (not stored)."""
     permissions: tuple[Permission, ...] = ()
     """Questions that are pending, or settled and not yet delivered."""
+    settled: tuple[PermissionId, ...] = ()
+    """The newest questions that are settled and delivered: claude must not ask them again (not stored)."""
     held: bool = False
+    given: tuple[str, ...] = ()
+    """The newest uuids under which claude was given a message."""
+    strangers: tuple[str, ...] = ()
+    """Signs of somebody else's claude on the conversation, of which no person has said that it may go on."""
+    released: tuple[str, ...] = ()
+    """Those of which one has."""
     crashed: bool = False
     closing: bool = False
     closed: bool = False
@@ -84,6 +87,16 @@ class Session:
     """Crashes since a turn last ended: with them the delays grow, however long each process lives (INV-5)."""
     restart_s: float | None = None
     ready_by_s: float | None = None
+    rerun_by_s: float | None = None
+    """When a re-run must have begun."""
+    heard_s: float = 0.0
+    """When claude last printed something, or was last given a message. Set by the engine, not stored."""
+    api: bool = False
+    """Whether a model request is under way (`core.silence`; not stored)."""
+    quiet_until_s: float = 0.0
+    """Until when claude itself waits before it tries the API again (not stored)."""
+    interrupted_s: float = 0.0
+    """When the turn's interrupt was sent (not stored)."""
     gated: bool = False
     """No turn may begin now: other sessions have all slots. Set by the engine before each step, not stored."""
     shown_state: str = SessionState.NEW
@@ -96,8 +109,10 @@ class Session:
 
     @property
     def waiting(self) -> tuple[Message, ...]:
-        """Messages not yet handed to claude, in order."""
-        return tuple(m for m in self.messages if m.state not in IN_CLAUDE)
+        """Messages not yet handed to claude, in order: those whose turn was cut off before those that had none."""
+        again = self.rerun.message_id if self.rerun is not None else ""
+        waiting = [m for m in self.messages if m.state not in IN_CLAUDE]
+        return tuple(sorted(waiting, key=lambda m: (m.id != again, m.attempt == 0)))
 
 
 def state_of(session: Session) -> SessionState:
@@ -123,20 +138,9 @@ def needs_slot(session: Session) -> bool:
 
 def waits_for_slot(session: Session) -> bool:
     """Whether nothing but a slot is missing for its next message."""
-    stuck = session.held or session.crashed or session.closing or session.closed or session.restart_s is not None
+    stuck = session.held or session.strangers or session.crashed or session.closing or session.closed
+    stuck = stuck or session.restart_s is not None
     return session.gated and not stuck and session.current is None and bool(session.waiting)
-
-
-def deadline_s(session: Session, unix_to_steady: float) -> float | None:
-    """When `Tick` is due next, on the steady clock; None when nothing waits for time.
-
-    Args:
-        session: any state.
-        unix_to_steady: steady_s minus unix_s now; the deadlines of questions are wall-clock times.
-    """
-    times = [t for t in (session.restart_s, session.ready_by_s) if t is not None]
-    times += [p.deadline_unix_s + unix_to_steady for p in session.permissions if p.state is PermissionState.PENDING]
-    return min(times, default=None)
 
 
 def to_row(session: Session) -> SessionRow:
@@ -153,7 +157,11 @@ def to_row(session: Session) -> SessionRow:
     if session.answers:
         life["answers"] = [list(answer) for answer in session.answers]
     if turn is not None:
-        life["turn"] = [turn.message_id, turn.begun, turn.tools, turn.interrupt]
+        life["turn"] = to_stored(turn)
+    if session.rerun is not None:
+        life["rerun"] = to_stored(session.rerun)
+    lists = {"tasks": session.tasks, "given": session.given, "strangers": session.strangers}
+    life.update({name: list(found) for name, found in (lists | {"released": session.released}).items() if found})
     return SessionRow(
         id=session.id,
         claude_session_id=session.claude_session_id,
@@ -190,7 +198,12 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         checkpoint=row.checkpoint,
         answers=tuple((str(a[0]), str(a[1]), int(a[2])) for a in life.get("answers", ())),
         process=Process(life.get("process", Process.NONE)),
-        turn=Turn(str(turn[0]), bool(turn[1]), int(turn[2]), str(turn[3])) if turn else None,
+        turn=from_stored(turn) if turn else None,
+        rerun=from_stored(life["rerun"]) if life.get("rerun") else None,
+        tasks=tuple(str(task) for task in life.get("tasks", ())),
+        given=tuple(str(uuid) for uuid in life.get("given", ())),
+        strangers=tuple(str(sign) for sign in life.get("strangers", ())),
+        released=tuple(str(sign) for sign in life.get("released", ())),
         cli_state=str(life.get("cli_state", "")),
         messages=messages,
         permissions=permissions,

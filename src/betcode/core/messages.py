@@ -6,15 +6,31 @@ from dataclasses import replace
 
 from msgspec.structs import replace as change
 
+from betcode.core import foreign, recovery, silence
+from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
-from betcode.core.effects import Say, StartProcess, StopTurn, Write
-from betcode.core.inputs import Clear, Interrupt, Release, Submit
-from betcode.core.life import IN_CLAUDE, Process, Turn
+from betcode.core.effects import Say, StartProcess, Write
+from betcode.core.inputs import Submit
+from betcode.core.life import IN_CLAUDE, Process
+from betcode.core.recovery import Moment
+from betcode.core.turn import Turn, with_call, with_result
 from betcode.model import limits
+from betcode.model.conversation import Conversation
 from betcode.model.events import TurnBegun, TurnEnded, UserMessage
-from betcode.model.facts import Lifecycle, RunState, TurnResult, TurnStarted
+from betcode.model.facts import (
+    Lifecycle,
+    RunState,
+    TaskList,
+    ToolCall,
+    ToolResult,
+    TurnResult,
+    TurnStarted,
+)
+from betcode.model.ids import MessageId
 from betcode.model.rows import Message
 from betcode.model.states import MessageState
+
+HELD = "held after an interrupt; resume or clear the queue"
 
 
 def submit(draft: Draft, request: Submit) -> None:
@@ -65,6 +81,7 @@ def pump(draft: Draft) -> None:
     session = draft.session
     if session.closing or session.closed:
         return None
+    foreign.retire(draft)
     _steer(draft)
     session = draft.session
     waiting = session.waiting
@@ -72,8 +89,10 @@ def pump(draft: Draft) -> None:
         return None
     if session.current is not None:
         return _explain(draft, "an earlier message is being worked on")
+    if session.strangers:
+        return _explain(draft, "another claude works on this conversation; release the queue to go on")
     if session.held:
-        return _explain(draft, "held after an interrupt; resume or clear the queue")
+        return _explain(draft, HELD)
     if session.crashed:
         return _explain(draft, "claude ended too often; retry the session")
     if session.restart_s is not None:
@@ -107,10 +126,16 @@ def _explain(draft: Draft, reason: str) -> None:
 
 def start_process(draft: Draft) -> None:
     """Begin a new run. Its number is stored before the keeper starts, so that no number is ever used twice."""
-    run = draft.session.run + 1
+    session = draft.session
+    run = session.run + 1
+    again = session.rerun if session.waiting and session.rerun is not None else None
+    if again is not None and session.waiting[0].id != again.message_id:
+        again = None  # a person cancelled it
     draft.set(run=run, offset=0, checkpoint=0, answers=(), process=Process.STARTING)
-    draft.set(cli_state="", turn=None, restart_s=None)
-    draft.do(StartProcess(run))
+    draft.set(cli_state="", tasks=(), turn=again, rerun=again, restart_s=None)
+    if again is not None:
+        draft.put_message(change(session.waiting[0], state=MessageState.DELIVERED, reason="", run=run))
+    draft.do(StartProcess(run, rerun=again is not None))
 
 
 def _hand_over(draft: Draft, message: Message) -> None:
@@ -122,30 +147,33 @@ def _hand_over(draft: Draft, message: Message) -> None:
 def _write(draft: Draft, message: Message) -> None:
     """Store that claude may have the message from here on, then have it written."""
     run = draft.session.run
+    given = (*(uuid for uuid in draft.session.given if uuid != message.uuid), message.uuid)[-limits.GIVEN_KEPT :]
+    draft.set(heard_s=max(draft.session.heard_s, draft.now.steady_s), given=given)
     draft.put_message(change(message, state=MessageState.DELIVERING, reason="", run=run))
-    draft.do(Write(run, message.id, Say(message.id, message.text)))
+    draft.do(Write(run, message.uuid, _say(message)))
+
+
+def _say(message: Message) -> Say:
+    return Say(MessageId(message.uuid), message.told if message.attempt else message.text)
 
 
 def written_again(draft: Draft) -> None:
     """After the link to the keeper came back: repeat what it may not have got. The keeper drops what it has."""
     for message in draft.session.messages:
         if message.state is MessageState.DELIVERING and message.run == draft.session.run:
-            draft.do(Write(message.run, message.id, Say(message.id, message.text)))
-    turn = draft.session.turn
-    if turn is not None and turn.interrupt:
-        draft.do(Write(draft.session.run, turn.interrupt, StopTurn()))
+            draft.do(Write(message.run, message.uuid, _say(message)))
 
 
 def delivered(draft: Draft, line_id: str) -> None:
     """The keeper wrote the message's line."""
     for message in draft.session.messages:
-        if message.id == line_id and message.state is MessageState.DELIVERING:
+        if message.uuid == line_id and message.state is MessageState.DELIVERING:
             draft.move_message(message, MessageState.DELIVERED)
 
 
 def on_lifecycle(draft: Draft, fact: Lifecycle) -> None:
     """claude's own report on one of our messages. What `cancelled` means only the turn's result tells."""
-    message = next((m for m in draft.session.messages if m.id == fact.message_id and m.state in IN_CLAUDE), None)
+    message = next((m for m in draft.session.messages if m.uuid == fact.message_id and m.state in IN_CLAUDE), None)
     if message is None:
         return
     started = message.state is MessageState.STARTED
@@ -165,20 +193,36 @@ def on_lifecycle(draft: Draft, fact: Lifecycle) -> None:
                 "Ask claude to repeat its last answer: it is in the conversation.",
             )
         if not begun:
-            draft.set(turn=_next_turn(draft))
+            draft.set(turn=_next_turn(draft, None))
         pump(draft)
 
 
-def _next_turn(draft: Draft, tools: int = 0) -> Turn | None:
-    """What is known of the turn after this one: it is about the message that claude still has, if any."""
+def _next_turn(draft: Draft, before: Turn | None) -> Turn | None:
+    """What is known of the turn after `before`: it is about the message that claude still has, if any.
+
+    One that was started belongs to the same work: the calls of `before` are its own too. A call without a result that
+    goes on after the turn is one of a subagent.
+    """
     left = draft.session.current
-    return None if left is None else Turn(left.id, tools=tools if left.state is MessageState.STARTED else 0)
+    if before is None or (left is not None and left.state is not MessageState.STARTED):
+        return None if left is None else Turn(left.id)
+    if left is None:
+        return Turn("", begun=True, tools=before.tools, calls=before.calls) if before.calls else None
+    return replace(before, message_id=left.id, begun=False, interrupt="")
 
 
 def on_turn_started(draft: Draft, fact: TurnStarted) -> None:
     """`system/init`: claude works on the message that it called started, or on something of its own."""
     started = next((m.id for m in draft.session.messages if m.state is MessageState.STARTED), "")
-    draft.set(turn=replace(draft.session.turn or Turn(started), begun=True))
+    turn = draft.session.turn or Turn(started)
+    if turn.begun and not turn.message_id and started:
+        turn = replace(turn, message_id=started)
+    if draft.session.rerun is not None:  # claude names a uuid of its own as started
+        for message in draft.session.messages:
+            if message.id == turn.message_id and message.state is MessageState.DELIVERED:
+                draft.move_message(message, MessageState.STARTED)
+                started = message.id
+    draft.set(turn=replace(turn, begun=True), rerun=None, rerun_by_s=None)
     draft.emit(
         TurnBegun(
             message_id=started,
@@ -190,16 +234,27 @@ def on_turn_started(draft: Draft, fact: TurnStarted) -> None:
     pump(draft)
 
 
-def on_tool_call(draft: Draft) -> None:
-    """Remember that this turn had side effects."""
-    turn = draft.session.turn or Turn("", begun=True)
-    draft.set(turn=replace(turn, tools=turn.tools + 1))
+def on_tool_call(draft: Draft, fact: ToolCall) -> None:
+    """Remember the call: from here on this turn must not simply be run again."""
+    draft.set(turn=with_call(draft.session.turn or Turn("", begun=True), fact))
+
+
+def on_tool_result(draft: Draft, fact: ToolResult) -> None:
+    """The call has ended."""
+    if draft.session.turn is not None:
+        draft.set(turn=with_result(draft.session.turn, fact.tool_use_id))
+
+
+def on_tasks(draft: Draft, fact: TaskList) -> None:
+    """Which background tasks are alive."""
+    names = [name or task for task, name in zip(fact.task_ids, fact.names, strict=True)]
+    draft.set(tasks=tuple(names[: limits.TASKS_KEPT]))
 
 
 def on_doubt(draft: Draft) -> None:
-    """Something of the running turn is unreadable or implies a tool call: count it as one (INV-1)."""
+    """Something of the running turn is unreadable: there may be a call that nobody has seen (INV-1)."""
     if draft.session.turn is not None:
-        on_tool_call(draft)
+        draft.set(turn=replace(draft.session.turn, doubt=True))
 
 
 def on_run_state(draft: Draft, fact: RunState) -> None:
@@ -211,7 +266,7 @@ def on_run_state(draft: Draft, fact: RunState) -> None:
     for message in lost:
         draft.move_message(message, MessageState.UNKNOWN, "claude is done with it and its result could not be read")
     if lost or draft.session.current is None:
-        draft.set(turn=_next_turn(draft))
+        draft.set(turn=_next_turn(draft, None))
         pump(draft)
 
 
@@ -239,10 +294,39 @@ def on_result(draft: Draft, fact: TurnResult) -> None:
             errors=list(fact.errors),
         )
     )
-    for message in theirs:
-        draft.move_message(message, state, reason)
-    draft.set(turn=_next_turn(draft, turn.tools if turn is not None else 0), reason="", fruitless=0)
+    if outcome == "interrupted" and silence.is_ours(turn):
+        for message in theirs:
+            _after_silence(draft, message)
+        draft.set(turn=_next_turn(draft, turn))
+    else:
+        if len(theirs) > 1 and not fact.message_ids and turn is not None and turn.doubt:
+            # An older version, which names no messages: an earlier result may be the line that could not be read.
+            state, reason = MessageState.UNKNOWN, "which of these messages ended could not be read"
+        for message in theirs:
+            draft.move_message(message, state, reason)
+        draft.set(turn=_next_turn(draft, turn), reason="")
+        if theirs or fact.num_turns:  # else it is the empty turn in which claude tells that background tasks are gone
+            draft.set(fruitless=0)
     pump(draft)
+
+
+def _after_silence(draft: Draft, message: Message) -> None:
+    """The turn was interrupted because nothing came any more: go on with it after a while, but not for ever."""
+    tries = draft.session.fruitless + 1
+    if tries >= limits.SILENCES_MAX:
+        draft.move_message(message, MessageState.FAILED, f"nothing came for too long, {tries} times in a row")
+        draft.set(fruitless=0)
+        return
+    policy = draft.policy
+    wait = delay_s(tries, first_s=policy.backoff_first_s, max_s=policy.backoff_max_s, rng=draft.rng)
+    turn = draft.session.turn
+    known = Conversation(found=True, messages=frozenset({message.uuid}))
+    text = recovery.told(
+        message, Moment.ANSWERING, turn, known, "You were interrupted, since nothing came for too long"
+    )
+    reason = f"nothing came for too long; it goes on in {wait:.1f} s, try {tries} of {limits.SILENCES_MAX}"
+    draft.set(fruitless=tries, restart_s=draft.now.steady_s + wait, reason=reason)
+    draft.move_message(message, MessageState.QUEUED, reason, run=0, attempt=message.attempt + 1, told=text)
 
 
 def _ended_by(draft: Draft, fact: TurnResult) -> list[Message]:
@@ -252,7 +336,7 @@ def _ended_by(draft: Draft, fact: TurnResult) -> list[Message]:
     """
     given = [m for m in draft.session.messages if m.state in IN_CLAUDE]
     if fact.message_ids:
-        return [m for m in given if m.id in fact.message_ids]
+        return [m for m in given if m.uuid in fact.message_ids]
     if fact.origin == "task-notification":
         return []
     turn = draft.session.turn
@@ -269,46 +353,3 @@ def judge(fact: TurnResult) -> tuple[str, MessageState, str]:
         detail = fact.text or "; ".join(fact.errors) or fact.terminal_reason or fact.subtype
         return "failed", MessageState.FAILED, f"{status}{detail}"[: limits.BAD_LINE_PREVIEW_CHARS]
     return "completed", MessageState.COMPLETED, ""
-
-
-def interrupt(draft: Draft, request: Interrupt) -> None:
-    """Stop the running turn and hold what waits."""
-    session = draft.session
-    turn = session.turn
-    if turn is None or session.process is not Process.READY:
-        draft.refuse(
-            request.ticket,
-            "session.nothing_to_interrupt",
-            "no turn is running",
-            "Messages that wait can be cancelled by clearing the queue.",
-        )
-        return
-    if not turn.interrupt:
-        line_id = f"interrupt:{session.seq}"
-        draft.set(
-            turn=replace(turn, interrupt=line_id),
-            held=bool(session.waiting),
-        )
-        draft.tell(f"interrupted by {request.by}")
-        draft.do(Write(session.run, line_id, StopTurn()))
-        pump(draft)
-    draft.reply(request.ticket, held=len(draft.session.waiting))
-
-
-def release(draft: Draft, request: Release) -> None:
-    """Let held messages go on."""
-    if draft.session.held:
-        draft.set(held=False)
-        draft.tell(f"the queue was released by {request.by}")
-    pump(draft)
-    draft.reply(request.ticket, waiting=len(draft.session.waiting))
-
-
-def clear(draft: Draft, request: Clear) -> None:
-    """Cancel messages that wait."""
-    chosen = [m for m in draft.session.waiting if request.message_id in ("", m.id)]
-    for message in chosen:
-        draft.move_message(message, MessageState.CANCELLED, f"cancelled by {request.by}")
-    if not draft.session.waiting:
-        draft.set(held=False)
-    draft.reply(request.ticket, cancelled=[m.id for m in chosen])

@@ -16,6 +16,7 @@ from betcode.core.draft import Draft
 from betcode.core.effects import Allow, Command, Deny, RefuseControl, Write
 from betcode.core.inputs import Answer
 from betcode.core.instant import iso
+from betcode.core.turn import Fate, with_fate
 from betcode.model import limits
 from betcode.model.events import PermissionAsked, PermissionSettled
 from betcode.model.facts import ControlRequest, PermissionRequest, RequestWithdrawn
@@ -28,6 +29,7 @@ EXPIRED_TEXT = (
     "Nobody answered the permission question in time, so the tool was not run. "
     "Go on without it, or tell the user what you need; the user can send a message to continue."
 )
+AGAIN_TEXT = "This question was asked and settled before under the same id; it was not asked again and nothing was run."
 TOO_MANY_TEXT = "Too many permission questions are open in this session; the tool was not run."
 
 
@@ -36,6 +38,9 @@ def on_request(draft: Draft, fact: PermissionRequest) -> None:
     session = draft.session
     name = permission_id(session.id, session.run, fact.request_id)
     if any(p.id == name for p in session.permissions):
+        return
+    if name in session.settled:
+        draft.do(Write(session.run, f"again:{fact.request_id}", Deny(fact.request_id, AGAIN_TEXT)))
         return
     ttl_s = session.options.permission_ttl_s or draft.policy.permission_ttl_s
     deadline = draft.now.unix_s + ttl_s
@@ -67,6 +72,7 @@ def on_request(draft: Draft, fact: PermissionRequest) -> None:
         )
     )
     draft.put_permission(question)
+    _fate(draft, question, Fate.ASKED)
     if len(draft.session.permissions) > limits.PERMISSIONS_OPEN_MAX:
         _settle(draft, question, PermissionState.DENIED, by="limit", message=TOO_MANY_TEXT)
 
@@ -119,8 +125,16 @@ def _settle(draft: Draft, question: Permission, state: PermissionState, *, by: s
     settled = change(question, state=state, by=by, message=message, settled_at=draft.now.iso, delivery=Delivery.SENDING)
     draft.emit(PermissionSettled(permission_id=settled.id, state=state.value, by=by, message=message))
     draft.put_permission(settled)
+    _fate(draft, settled, Fate.ALLOWED if state is PermissionState.ALLOWED else Fate.REFUSED)
     draft.do(Write(settled.run, line_id(settled), command(settled)))
     return settled
+
+
+def _fate(draft: Draft, question: Permission, fate: Fate) -> None:
+    """Note what was decided about the call that the question is about."""
+    turn = draft.session.turn
+    if turn is not None and question.tool_use_id:
+        draft.set(turn=with_fate(turn, question.tool_use_id, fate))
 
 
 def line_id(question: Permission) -> str:
@@ -157,6 +171,7 @@ def on_withdrawn(draft: Draft, fact: RequestWithdrawn) -> None:
         if question.request_id == fact.request_id and question.run == draft.session.run:
             if question.state is PermissionState.PENDING:
                 _cancel(draft, question, by="claude", message="claude withdrew the question")
+                _fate(draft, question, Fate.REFUSED)
             else:
                 draft.put_permission(change(question, delivery=Delivery.LOST))
 
@@ -199,6 +214,7 @@ def on_process_gone(draft: Draft, written: frozenset[str]) -> None:
                     "Check what it was to do. It is not repeated by itself.",
                 )
         else:
+            _fate(draft, question, Fate.ASKED)  # claude never heard of the answer
             draft.put_permission(change(question, delivery=Delivery.LOST))
             draft.notice(
                 "warning",

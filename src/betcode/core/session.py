@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from random import Random
 
-from betcode.core import messages, permissions, process
+from betcode.core import ending, foreign, messages, permissions, process, queue, restoring, silence
 from betcode.core.draft import Decision, Draft
 from betcode.core.inputs import (
     Answer,
     Behind,
     Clear,
     Close,
+    DirectoryGone,
     Ended,
     Halt,
     Input,
@@ -32,6 +33,7 @@ from betcode.core.inputs import (
     Rename,
     Retry,
     Saw,
+    Sighted,
     Started,
     StartFailed,
     Submit,
@@ -51,7 +53,9 @@ from betcode.model.facts import (
     PermissionRequest,
     RequestWithdrawn,
     RunState,
+    TaskList,
     ToolCall,
+    ToolResult,
     TurnResult,
     TurnStarted,
 )
@@ -82,11 +86,11 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
         case Answer():
             permissions.answer(draft, news)
         case Interrupt():
-            messages.interrupt(draft, news)
+            queue.interrupt(draft, news)
         case Release():
-            messages.release(draft, news)
+            queue.release(draft, news)
         case Clear():
-            messages.clear(draft, news)
+            queue.clear(draft, news)
         case Retry():
             process.retry(draft, news)
         case Close():
@@ -99,10 +103,12 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
             draft.reply(news.ticket, name=news.name)
         case Started():
             process.on_started(draft, news)
+            if news.adopted:  # what waits may have been stored with nothing before it: see core.restoring
+                messages.pump(draft)
         case StartFailed():
             process.on_start_failed(draft, news)
         case Ended():
-            process.on_ended(draft, news)
+            ending.on_ended(draft, news)
         case Written():
             process.on_written(draft, news)
         case NotWritten():
@@ -111,7 +117,12 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
             permissions.expire(draft)
             process.on_time(draft)
         case Behind():
-            process.on_behind(draft, news)
+            restoring.behind(draft, news)
+        case DirectoryGone():
+            process.on_directory_gone(draft)
+        case Sighted():
+            foreign.on_sight(draft, news)
+            process.on_blocked(draft)
         case Tell():
             draft.emit(news.event)
             if isinstance(news.event, Gap):
@@ -121,15 +132,21 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
 
 def _on_fact(draft: Draft, fact: Fact) -> None:
     """What claude's output changes in the session's life; facts that only show something end here."""
+    silence.on_fact(draft, fact)
     match fact:
         case ControlAnswer():
             process.on_ready(draft, fact)
+            queue.on_withdrawn(draft, fact)
         case Lifecycle():
             messages.on_lifecycle(draft, fact)
         case TurnStarted():
             messages.on_turn_started(draft, fact)
         case ToolCall():
-            messages.on_tool_call(draft)
+            messages.on_tool_call(draft, fact)
+        case ToolResult():
+            messages.on_tool_result(draft, fact)
+        case TaskList():
+            messages.on_tasks(draft, fact)
         case TurnResult():
             messages.on_result(draft, fact)
         case PermissionRequest():

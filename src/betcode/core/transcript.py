@@ -6,9 +6,11 @@ made again from the journal, from the session's checkpoint on (`core.life`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from betcode.model import limits
+from betcode.model.conversation import AnswerBlock
 from betcode.model.events import Assistant, Error, Event, Note, Passing, Preview, ToolCalled, ToolEnded, UnknownLine
 from betcode.model.facts import (
     AnswerStarted,
@@ -26,13 +28,14 @@ from betcode.model.facts import (
     ToolProgress,
     ToolResult,
     TurnResult,
+    TurnStarted,
     Unknown,
     UserText,
 )
 from betcode.model.ids import block_id
 
 PREVIEW_FACTS = (Delta, AnswerStarted, BlockStarted, BlockStopped, ApiRetry, ToolProgress)
-"""Facts that change only what is shown at the moment: they make no event and no step."""
+"""Facts that change only what is shown at the moment: they make no event, and no step but for `ApiRetry`."""
 
 QUIET_REMARKS = frozenset({"status", "keep_alive", "system/status", "progress", "attachment"})
 """Remarks that would only fill the screen."""
@@ -77,6 +80,9 @@ class Transcript:
     """Newest passing remark by name; clients get each at most once."""
     version: int = 0
     """Grows with every change that a preview shows."""
+    bad: int = 0
+    unknown: int = 0
+    """Lines of this turn that could not be read, and those of unknown kinds: a flood of them is not shown whole."""
 
     @property
     def clean(self) -> bool:
@@ -87,14 +93,40 @@ class Transcript:
         """All open blocks, whole, for a client that comes in the middle."""
         return [Preview(b.block, b.part, 0, b.text_from(0), b.scope) for b in self.open.values() if b.length]
 
+    def cut(self) -> tuple[Event, ...]:
+        """The process is gone: the text of the blocks it was writing, as far as it came. They are no longer open."""
+        blocks = [b for b in self.open.values() if b.length and b.part in ("text", "thinking")]
+        self.open.clear()
+        self.version += 1
+        return tuple(
+            Assistant(block=b.block, part=b.part, text=bounded(b.text_from(0)), scope=b.scope, interrupted=True)
+            for b in blocks
+        )
+
+    def late(self, answer: Sequence[AnswerBlock]) -> tuple[Event, ...]:
+        """The blocks of a stored answer that were not shown whole."""
+        message, done = self.answers.get("", ("", 0))
+        missing = [b for b in answer if not (b.message == message and b.index < done)]
+        return tuple(Assistant(block=block_id(b.message, b.index), part=b.part, text=bounded(b.text)) for b in missing)
+
     def read(self, facts: list[Fact]) -> list[tuple[Fact, tuple[Event, ...]]]:
         """Fold one line. Returns the facts that matter beyond the moment, each with the events that show it."""
         kept: list[tuple[Fact, tuple[Event, ...]]] = []
         for fact in facts:
             if isinstance(fact, PREVIEW_FACTS):
                 self._preview(fact)
+                if isinstance(fact, ApiRetry):
+                    kept.append((fact, ()))
             elif isinstance(fact, BadLine) and fact.error_type == "schema" and len(facts) > 1:
                 continue  # read with defaults; the log has it, and the other facts show what could be read
+            elif isinstance(fact, BadLine):
+                self.bad += 1
+                kept.append((fact, _not_read(fact, self.bad)))  # the fact counts, shown or not
+            elif isinstance(fact, Unknown):
+                self.unknown += 1
+                shown = _not_known(fact, self.unknown)
+                if shown:
+                    kept.append((fact, shown))
             else:
                 kept.append((fact, self._show(fact)))
         return kept
@@ -163,11 +195,15 @@ class Transcript:
                 self.passing.pop("tool_progress", None)
                 text = bounded(fact.text)
                 return (ToolEnded(tool_use_id=fact.tool_use_id, text=text, is_error=fact.is_error, scope=fact.scope),)
+            case TurnStarted():
+                self.bad = self.unknown = 0
+                return ()
             case TurnResult():
                 self.open.clear()
                 self.answers.clear()
                 self.passing.clear()
                 self.version += 1
+                self.bad = self.unknown = 0
                 return ()
             case _:
                 return _remark(fact)
@@ -185,19 +221,45 @@ def _remark(fact: Fact) -> tuple[Event, ...]:
             return (Note(name="rate_limit", text=f"{fact.status} {fact.window} {fact.utilization:.0%}"),)
         case Remark() if fact.name not in QUIET_REMARKS:
             return (Note(name=fact.name, text=bounded(fact.text)),)
-        case Unknown():
-            return (UnknownLine(name=fact.name, raw=fact.raw),)
-        case BadLine():
-            return (
-                Error(
-                    code=f"ndjson.{fact.error_type}",
-                    message=f"a line of {fact.size_bytes} bytes could not be read: {fact.detail}",
-                    hint="The session goes on; the journal has the line.",
-                    raw=fact.raw,
-                ),
-            )
         case _:
             return ()
+
+
+def _not_read(fact: BadLine, count: int) -> tuple[Event, ...]:
+    """What is shown of the unreadable line that is number `count` of its turn."""
+    if not worth_telling(count, limits.BAD_LINES_TOLD):
+        return ()
+    many = f" ({count} such lines in this turn)" if count >= limits.BAD_LINES_TOLD else ""
+    return (
+        Error(
+            code=f"ndjson.{fact.error_type}",
+            message=f"a line of {fact.size_bytes} bytes could not be read: {fact.detail}{many}",
+            hint=_FLOOD_HINT if many else "The session goes on; the journal has the line.",
+            raw=fact.raw,
+        ),
+    )
+
+
+def _not_known(fact: Unknown, count: int) -> tuple[Event, ...]:
+    """What is shown of the line of unknown kind that is number `count` of its turn."""
+    if not worth_telling(count, limits.UNKNOWN_LINES_TOLD):
+        return ()
+    line = UnknownLine(name=fact.name, raw=fact.raw)
+    if count < limits.UNKNOWN_LINES_TOLD:
+        return (line,)
+    return (
+        line,
+        Error(code="ndjson.unknown", message=f"{count} lines of unknown kinds in this turn", hint=_FLOOD_HINT),
+    )
+
+
+_FLOOD_HINT = "Of more such lines only each doubling of their number is shown; the journal has them all."
+
+
+def worth_telling(count: int, told: int) -> bool:
+    """Whether the thing that is number `count` is told: the first `told` are, then each doubling of their number."""
+    times, rest = divmod(count, told)
+    return count <= told or (rest == 0 and times & (times - 1) == 0)
 
 
 def bounded(text: str) -> str:

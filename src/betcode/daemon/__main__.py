@@ -23,10 +23,6 @@ OPTIONS = (*(f"{place}=" for place in PLACES), "claude=", "slots=", "report-fd="
 
 def main(argv: Sequence[str]) -> int:
     """Run until the end; returns the exit status."""
-
-    def tell(text: str) -> None:
-        sys.stderr.write(visible(text) + "\n")
-
     given, _ = getopt(list(argv), "", OPTIONS)
     flags = {name.removeprefix("--"): value for name, value in given}
     number = {name: int(flags[name]) if name in flags else None for name in ("slots", "report-fd")}
@@ -39,14 +35,13 @@ def main(argv: Sequence[str]) -> int:
         return start(
             paths,
             os.environ,
-            tell=tell,
             claude=flags.get("claude"),
             slots=number["slots"],
             report_fd=number["report-fd"],
             replaces="replaces" in flags,
         )
     except BetcodeError as error:
-        tell(f"error: {error}\nhint: {error.hint}")
+        sys.stderr.write(visible(f"error: {error}\nhint: {error.hint}") + "\n")
         return exit_status(error.code)
 
 

@@ -30,16 +30,20 @@ from betcode.adapters.metrics import Metrics
 from betcode.adapters.server import LocalServer, SocketChannel
 from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.sqlite.store import SqliteStore
+from betcode.config.load import Loaded
 from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
+from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
 from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport
+from betcode.daemon.steps import StartSteps
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.deletion import sweep_leftovers
+from betcode.engine.lookout import watch
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
 from betcode.engine.restore import restore_all
@@ -52,9 +56,10 @@ from betcode.model.rows import Options
 
 def run_daemon(
     paths: Paths,
-    config: Config,
+    settings: Loaded,
     *,
-    reload: Callable[[], Config] | None = None,
+    configured_in_s: float = 0.0,
+    reload: Callable[[], Loaded] | None = None,
     report_fd: int | None = None,
     foreground: bool = True,
     replaces: bool = False,
@@ -63,7 +68,8 @@ def run_daemon(
 
     Args:
         paths: where everything is; created if missing.
-        config: checked settings.
+        settings: checked; their warnings go into the log.
+        configured_in_s: how long it took to read and check them.
         reload: reads the settings again, for SIGHUP; may raise BetcodeError.
         report_fd: pipe to the process that started this one (`daemon.report`).
         foreground: also log to standard error.
@@ -73,6 +79,7 @@ def run_daemon(
         BetcodeError: the daemon could not start; also reported on `report_fd`.
     """
     report = StartReport(report_fd)
+    config = settings.config
     try:
         prepare(paths)
         lock = DaemonLock(paths.lock)
@@ -84,7 +91,7 @@ def run_daemon(
             paths.log, config.daemon.log_level, bytes_max=config.daemon.log_bytes_max, to_terminal=foreground
         )
         try:
-            asyncio.run(_App(paths, config, lock, log, report, reload).run())
+            asyncio.run(_App(paths, settings, lock, log, report, reload).run(configured_in_s))
         except BetcodeError as error:
             log.error("the daemon ends", error_type=error.code, detail=str(error))
             raise
@@ -104,12 +111,14 @@ class _App:
     """One run of the daemon."""
 
     paths: Paths
-    config: Config
+    settings: Loaded
     lock: DaemonLock
     log: JsonLog
     report: StartReport
-    reload: Callable[[], Config] | None = None
+    reload: Callable[[], Loaded] | None = None
     apply: Callable[[Config], None] = lambda config: None
+    config: Config = field(init=False)
+    """The settings in force."""
     started_with: Config = field(init=False)
     started_at: str = ""
     files: int = 0
@@ -119,15 +128,18 @@ class _App:
     conversations: set[Conversation] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.started_with = self.config
+        self.config = self.started_with = self.settings.config
 
-    async def run(self) -> None:
+    async def run(self, configured_in_s: float) -> None:
         self.files = raise_file_limit()
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
+        warn_of(self.settings, self.log)
+        steps = StartSteps(self.log)
+        steps.took("configuration", configured_in_s)
         metrics = Metrics()
-        claude, store = await self._claude_and_store(metrics)
+        claude, store = await self._claude_and_store(metrics, steps)
         try:
             self.log.info("claude found", version=claude.version)
             launcher = KeeperLauncher(
@@ -135,6 +147,7 @@ class _App:
                 claude,
                 generation=next_generation(self.paths.data / "generation", clock.now().unix_s),
                 environment=dict(os.environ),
+                log=self.log,
                 env_pass=self.config.agent.env_pass,
             )
             world = World(
@@ -149,23 +162,32 @@ class _App:
                 slots=Slots(self.config.daemon.slots, self.config.daemon.queue),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
                 policy=policy_of(self.config),
+                is_directory=os.path.isdir,
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
             )
             self.apply = lambda config: _apply(config, launcher, claude, world)
-            self._tell_damage(store)
-            await restore_all(world, store.unstored)
+            steps.took("storage check and open", store.opening_s[0])
+            steps.took("intake compare", store.opening_s[1])
+            tell_damage(self.log, store.intake_problems)
+            with steps.step("restore"):
+                await restore_all(world, store.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
-            await self._serve(registry, store, metrics)
+            await self._serve(registry, store, metrics, steps)
         finally:
             await store.close()
             self.log.info("the daemon has stopped")
 
-    async def _claude_and_store(self, metrics: Metrics) -> tuple[ClaudeBinary, SqliteStore]:
+    async def _claude_and_store(self, metrics: Metrics, steps: StartSteps) -> tuple[ClaudeBinary, SqliteStore]:
         """Both at once, since each takes a while. Raises what is wrong with claude first, else with the database."""
+
+        async def check() -> ClaudeBinary:
+            with steps.step("claude"):
+                return await check_claude(self.config)
+
         opening = SqliteStore.open(
             self.paths.database, rng=Random(), observe=metrics.stored, failed=metrics.store_failed
         )
-        claude, store = await asyncio.gather(check_claude(self.config), opening, return_exceptions=True)
+        claude, store = await asyncio.gather(check(), opening, return_exceptions=True)
         if isinstance(claude, BaseException):
             if isinstance(store, SqliteStore):
                 await store.close()
@@ -174,23 +196,17 @@ class _App:
             raise store
         return claude, store
 
-    def _tell_damage(self, store: SqliteStore) -> None:
-        """What cannot be read of the intake log. A torn end is what a kill leaves: it was never acknowledged."""
-        for problem in store.intake_problems:
-            where = {"segment": problem.segment, "offset": problem.offset, "lost_bytes": problem.lost_bytes}
-            if problem.torn_end:
-                self.log.info("the end of the intake log was incomplete and is cut off", **where)
-            else:
-                self.log.error("the intake log is damaged", error_type="intake", detail=problem.detail, **where)
-
-    async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics) -> None:
+    async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps) -> None:
         def status() -> dict[str, Any]:
             daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
-            return {"daemon": daemon, "database": {"path": str(self.paths.database), "state": store.state}}
+            size = store.intake_bytes
+            warnings = [warning for warning in [size_warning(size)] if warning]
+            database = {"path": str(self.paths.database), "state": store.state, "intake_bytes": size}
+            return {"daemon": daemon, "database": database | {"warnings": warnings}}
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
-        pages = Pages(registry, metrics, status)
+        pages = Pages(registry, metrics, status, lambda: len(self.conversations))
 
         async def serve_client(channel: SocketChannel) -> None:
             conversation = Conversation(channel, registry, daemon, self.log)
@@ -207,13 +223,16 @@ class _App:
             clients_max=min(self.config.daemon.connections_max, clients_max(self.files)),
         )
         self._on_signals()
-        busy = await registry.open()
+        with steps.step("reconcile"):
+            busy = await registry.open()
         try:
-            await server.start()
+            with steps.step("server"):
+                await server.start(rng=Random(), retrying=self._bind_failed)
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
-            removed = await self._stopped_or_removed()
+            registry.beside("look for other claudes", watch(registry.running))
+            removed = await self._stopped_or_removed(store)
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True
             if self.end_sessions:
@@ -230,11 +249,19 @@ class _App:
                 hint="Its sessions end. The next command starts a daemon with an empty data directory.",
             )
 
-    async def _stopped_or_removed(self) -> bool:
+    def _bind_failed(self, error: BetcodeError, pause_s: float) -> None:
+        self.log.warning("the socket is tried again", error_type=error.code, detail=str(error), after_s=pause_s)
+
+    async def _stopped_or_removed(self, store: SqliteStore) -> bool:
         """Wait for the end. True when there is nothing left to serve: what would be written now would be lost."""
+        told = False
         while not self.stopping.is_set():
             if self.lock.is_lost:
                 return True
+            warning = size_warning(store.intake_bytes)
+            if warning and not told:
+                self.log.warning(warning, intake_bytes=store.intake_bytes)
+            told = bool(warning)
             with suppress(TimeoutError):
                 async with asyncio.timeout(limits.HOME_CHECK_S):
                     await self.stopping.wait()
@@ -255,15 +282,23 @@ class _App:
         if self.reload is None:
             return
         try:
-            new = self.reload()
+            settings = self.reload()
         except BetcodeError as error:
             self.log.error("the settings are wrong; the old ones stay", error_type=error.code, detail=str(error))
             return
+        warn_of(settings, self.log)
+        new = settings.config
         taken = changed(self.config, new).reloadable
         later = changed(self.started_with, new).needs_restart  # as long as it runs with other values, each time
         self.config = new
         self.apply(new)
         self.log.info("settings read again", changed=taken, needs_restart=later)
+
+
+def warn_of(settings: Loaded, log: JsonLog) -> None:
+    """Log what of the settings is not used, such as an unknown key (CF-1)."""
+    for warning in settings.warnings:
+        log.warning("a setting is not used as it stands", detail=warning)
 
 
 async def check_claude(config: Config) -> ClaudeBinary:

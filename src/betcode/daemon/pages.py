@@ -18,11 +18,14 @@ from betcode.model.states import SessionState
 class Pages:
     """Makes /healthz and /metrics from what the daemon knows at the moment."""
 
-    def __init__(self, registry: Registry, metrics: Metrics, status: Callable[[], dict[str, Any]]) -> None:
-        """`status`: the objects `daemon` and `database` of the status reply."""
+    def __init__(
+        self, registry: Registry, metrics: Metrics, status: Callable[[], dict[str, Any]], clients: Callable[[], int]
+    ) -> None:
+        """`status`: the objects `daemon` and `database` of the status reply; `clients`: how many are connected."""
         self._registry = registry
         self._metrics = metrics
         self._status = status
+        self._clients = clients
 
     def all(self) -> dict[str, Page]:
         """Path to page."""
@@ -47,5 +50,6 @@ class Pages:
         states = Counter(summary.state for summary in self._registry.summaries())
         for state in SessionState:
             self._metrics.sessions.labels(state.value).set(states.get(state.value, 0))
+        self._metrics.clients.set(self._clients())
         body = await asyncio.to_thread(self._metrics.render)
         return 200, "text/plain; version=0.0.4; charset=utf-8", body

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 
 from betcode.config.load import Loaded, load
 from betcode.config.paths import Paths
@@ -15,7 +16,6 @@ def start(
     paths: Paths,
     env: Mapping[str, str],
     *,
-    tell: Callable[[str], None],
     claude: str | None = None,
     slots: int | None = None,
     report_fd: int | None = None,
@@ -26,7 +26,6 @@ def start(
     Args:
         paths: where everything is.
         env: the variables that may hold settings.
-        tell: shows a warning about the settings.
         claude: the program, instead of the setting.
         slots: turns at the same time, instead of the setting.
         report_fd: as for `run_daemon`; a daemon without one belongs to a terminal or a service manager.
@@ -39,17 +38,17 @@ def start(
     def read() -> Loaded:
         return load(flags={"agent.claude": claude, "daemon.slots": slots}, env=env, project_dir=None, paths=paths)
 
+    begun = time.monotonic()
     try:
         loaded = read()
     except BetcodeError as error:
         StartReport(report_fd).failed(error)
         raise
-    for warning in loaded.warnings:
-        tell(f"warning: {warning}")
     return run_daemon(
         paths,
-        loaded.config,
-        reload=lambda: read().config,
+        loaded,
+        configured_in_s=time.monotonic() - begun,
+        reload=read,
         report_fd=report_fd,
         foreground=report_fd is None,
         replaces=replaces,

@@ -28,12 +28,12 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class _Pending:
-    """Decided, not yet committed. `batches` counts the calls of `flush` it grew over."""
+    """Decided, not yet committed. `size` is that of the events in bytes."""
 
     events: list[EventRow] = field(default_factory=list)
     rows: list[Message | Permission] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
-    batches: int = 0
+    size: int = 0
 
 
 class Committer:
@@ -52,13 +52,17 @@ class Committer:
         self._something = asyncio.Event()
         self._done = asyncio.Event()
         self._marked_s = float("-inf")
+        self._work = 0
         self.committed = False
         """Whether anything was committed since `forget`: what begins again without it waits longer each time."""
 
     def add(self, decision: Decision) -> None:
         """Keep a decision for the next `flush`."""
         session = decision.session.id
-        self._pending.events += [event_row(session, event) for event in decision.events]
+        for event in decision.events:
+            row = event_row(session, event)
+            self._pending.events.append(row)
+            self._pending.size += len(row.body)
         self._pending.rows += decision.rows
         self._pending.effects += decision.effects
 
@@ -66,15 +70,24 @@ class Committer:
         """What was added may be committed: the session's row agrees with it now."""
         pending = self._pending
         if pending.events or pending.rows or pending.effects:
-            pending.batches += 1
             self._feed.settled = False
             self._something.set()
 
-    async def not_far_behind(self) -> None:
-        """Wait while too much is decided and not committed."""
-        while self._pending.batches > limits.INGEST_BATCHES_AHEAD:
+    async def breathe(self, work: int) -> None:
+        """Let what was added be committed; wait while too much is not; let others work from time to time.
+
+        `work` is the number of lines or requests since the last call: of many small ones not each gives way.
+        """
+        self.flush()
+        self._work += work
+        if self._work >= limits.INGEST_LINES_AT_ONCE:
+            self._work = 0
+            await asyncio.sleep(0)
+        pending = self._pending
+        while pending.size > limits.INGEST_BYTES_AHEAD or len(pending.events) > limits.INGEST_EVENTS_AHEAD:
             self._done.clear()
             await self._done.wait()
+            pending = self._pending
 
     def forget(self) -> None:
         """Drop what is not committed: the session begins again."""

@@ -229,7 +229,7 @@ class Conversation:
                 options = change(request.options, trace_id=self._trace_id)
                 return await self._daemon.requests.handle(change(request, options=options), self._name)
             case _:
-                return await self._daemon.requests.handle(request, self._name)
+                return await self._daemon.requests.handle(request, self._name, self._trace_id)
 
     async def _attach(self, request: Attach) -> dict[str, Any]:
         session = self._registry.find(request.session)

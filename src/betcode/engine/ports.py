@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from betcode.core.effects import Command
+from betcode.core.inputs import Sighted
 from betcode.core.instant import Instant
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.news import News
@@ -12,7 +13,7 @@ from betcode.model.rows import EventRow, Mark, Message, Permission, SessionRow, 
 
 
 class Store(Protocol):
-    """The database. Every failure is a BetcodeError with code `store.failed`."""
+    """The database. Every failure is a BetcodeError with code `store.failed` or `store.damaged`."""
 
     async def commit(self, transaction: Transaction) -> None:
         """Return when it is durable. Transactions of one caller are committed in the order of the calls."""
@@ -81,8 +82,15 @@ class Link(Protocol):
 class Launcher(Protocol):
     """Starts and finds keepers."""
 
-    async def start(self, row: SessionRow) -> Link:
-        """Start claude as `row.run`. Raises BetcodeError when it cannot be started."""
+    async def start(self, row: SessionRow, *, rerun: bool = False) -> Link:
+        """Start claude as `row.run`. Raises BetcodeError when it cannot be started.
+
+        `rerun`: claude goes on with its interrupted turn by itself, without a message.
+        """
+        ...
+
+    async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
+        """Who else works on the session's conversation; with `prompts` also what it holds, which reads the file."""
         ...
 
     async def adopt(self, row: SessionRow) -> Link:
@@ -93,8 +101,8 @@ class Launcher(Protocol):
         """Up to `count` journal bytes from `offset`, and where they really begin: later, when some are missing."""
         ...
 
-    async def read_back(self, row: SessionRow) -> bytes:
-        """Journal bytes from `row.checkpoint` to `row.offset`; empty when they are missing."""
+    async def read_back(self, row: SessionRow, start: int) -> bytes:
+        """A piece of the journal from `start` on, before `row.offset`; empty at that end or when it is missing."""
         ...
 
 

@@ -62,6 +62,7 @@ class Registry:
         busy = []
         rows = await self.world.store.sessions()
         behind = await asyncio.to_thread(self._behind_their_marks, rows)
+        gone = await asyncio.to_thread(self._without_directory, rows)
         for row in rows:
             self._rows[row.id] = row
             if row.state == SessionState.CLOSED:
@@ -69,11 +70,17 @@ class Registry:
             has_process = row.life.get("process", Process.NONE) != Process.NONE
             messages = await self.world.store.open_messages(row.id)
             permissions = await self.world.store.open_permissions(row.id)
-            if has_process or messages or permissions or row.id in behind:
+            if has_process or messages or permissions or row.id in behind or row.id in gone:
                 busy.append((row, messages, permissions))
         for found in busy:  # nothing is awaited here: all that work hold their slots before one that waits can begin
-            self._run(*found)
+            runner = self._run(*found)
+            if runner.id in gone:
+                runner.tell(inputs.DirectoryGone())
         return len(busy)
+
+    def _without_directory(self, rows: Sequence[SessionRow]) -> set[SessionId]:
+        there = self.world.is_directory
+        return {row.id for row in rows if row.state != SessionState.CLOSED and not there(row.directory)}
 
     def _behind_their_marks(self, rows: Sequence[SessionRow]) -> set[SessionId]:
         marks = {row.id: self.world.marks.read(row.id) for row in rows if row.state != SessionState.CLOSED}
@@ -156,6 +163,10 @@ class Registry:
         if session in self._leaving:
             raise BetcodeError("session.deleted", f"session {session} is being deleted", hint=DELETED_HINT)
         return self._runners.get(session) or self._run(self._rows[session])
+
+    def running(self) -> list[SessionRunner]:
+        """The loops of all sessions that have one."""
+        return list(self._runners.values())
 
     @asynccontextmanager
     async def without_runner(self, session: SessionId) -> AsyncIterator[None]:

@@ -40,8 +40,8 @@ class Requests:
         """A summary as a reply's body holds it."""
         return summary_view(summary)
 
-    async def handle(self, request: AnyRequest, client: str) -> dict[str, Any]:
-        """Do it and return the reply's body. Raises BetcodeError: then it was not done."""
+    async def handle(self, request: AnyRequest, client: str, trace_id: str = "") -> dict[str, Any]:
+        """Do it for `client`, in its trace, and return the reply's body. Raises BetcodeError: then it was not done."""
         registry = self._registry
         match request:
             case frames.Ping():
@@ -66,7 +66,7 @@ class Requests:
             case frames.Answer():
                 return await self._answer(request, client)
             case frames.Send():
-                return await self._send(request, client)
+                return await self._send(request, client, trace_id)
             case frames.Queue():
                 return self._queue(registry.find(request.session))
             case frames.Delete():
@@ -90,6 +90,7 @@ class Requests:
             case frames.Interrupt():
                 return await self._ask(request.session, lambda t: inputs.Interrupt(t, client))
             case frames.Release():
+                await self._registry.runner(self._registry.find(request.session)).look()  # to release all that is there
                 return await self._ask(request.session, lambda t: inputs.Release(t, client))
             case frames.Clear():
                 return await self._ask(request.session, lambda t: inputs.Clear(t, client, request.message_id))
@@ -124,7 +125,7 @@ class Requests:
     async def _ask(self, given: str, make: Callable[[int], inputs.Input]) -> dict[str, Any]:
         return await self._registry.runner(self._registry.find(given)).ask(make)
 
-    async def _send(self, request: frames.Send, client: str) -> dict[str, Any]:
+    async def _send(self, request: frames.Send, client: str, trace_id: str) -> dict[str, Any]:
         session = self._registry.find(request.session)
         known = await self._registry.message(request.key)
         slots = self._registry.world.slots
@@ -134,9 +135,16 @@ class Requests:
                 f"all {slots.count} slots are taken and {slots.queue} sessions wait for one already",
                 hint="Send it again later, or raise `daemon.slots` or `daemon.queue` in the settings.",
             )
-        return await self._registry.runner(session).ask(
+        runner = self._registry.runner(session)
+        if known is None:
+            runner.traces.came(request.key, trace_id)
+        await runner.look()  # what somebody said elsewhere in the meantime, this message must not be told without
+        body = await runner.ask(
             lambda t: inputs.Submit(t, MessageId(request.key), request.text, client, known, request.steer)
         )
+        if not body["duplicate"]:
+            runner.traces.accepted(request.key, client)
+        return body
 
     async def _answer(self, request: frames.Answer, client: str) -> dict[str, Any]:
         permission = PermissionId(request.permission)

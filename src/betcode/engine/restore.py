@@ -79,6 +79,10 @@ async def _renumber(world: World, session: SessionId, lost: Sequence[Transaction
     store = world.store
     messages: dict[MessageId, Message] = {m.id: m for t in lost for m in t.messages}
     permissions: dict[str, Permission] = {p.id: p for t in lost for p in t.permissions}
+    seen: dict[str, SessionRow] = {}
+    for transaction in lost:
+        names = (*(m.id for m in transaction.messages), *(p.id for p in transaction.permissions))
+        seen |= dict.fromkeys(names, transaction.session)
     shown: set[MessageId] = set()
     for message_id in list(messages):
         known = await store.message(message_id)
@@ -95,7 +99,7 @@ async def _renumber(world: World, session: SessionId, lost: Sequence[Transaction
         mark = written
     row = await store.session(session)
     opened = tuple(await store.open_messages(session)), tuple(await store.open_permissions(session))
-    found = Lost(last, mark, tuple(messages.values()), tuple(permissions.values()), frozenset(shown))
+    found = Lost(last, mark, tuple(messages.values()), tuple(permissions.values()), frozenset(shown), seen)
     decision = restore(row, opened, found, now=world.clock.now(), rng=world.rng)
     await store.commit(
         Transaction(

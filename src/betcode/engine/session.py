@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from betcode.core.backoff import delay_s
+from betcode.core.deadlines import deadline_s
 from betcode.core.effects import Effect, EndProcess, Refuse, Reply, StartProcess, Write
+from betcode.core.foreign import strange
 from betcode.core.inputs import Behind, Ended, Input, NotWritten, Saw, Started, StartFailed, Tell, Tick, Written
 from betcode.core.life import (
     Process,
     Session,
-    deadline_s,
     from_rows,
     needs_slot,
-    state_of,
     to_row,
     waits_for_slot,
 )
@@ -33,8 +33,11 @@ from betcode.core.transcript import Transcript
 from betcode.engine.committer import Committer
 from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
+from betcode.engine.lookout import look
 from betcode.engine.ports import Link
+from betcode.engine.summary import summary_of
 from betcode.engine.tasks import Tasks
+from betcode.engine.traces import Traces
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -43,12 +46,7 @@ from betcode.model.frames import Summary
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
 from betcode.model.rows import Message, Permission, SessionRow
-from betcode.model.states import PermissionState
-
-LASTING = frozenset({"claude.not_found", "claude.not_executable", "claude.too_old", "claude.version_unknown"}) | {
-    "request.directory"
-}
-"""Codes of start failures that trying again cannot mend."""
+from betcode.model.states import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,8 @@ class SessionRunner:
         self.world = world
         trace = {"trace_id": row.options.trace_id} if row.options.trace_id else {}
         self.log = world.log.bind(session_id=row.id, **trace)
+        self._run_log = self.log
+        self.traces = Traces(self.log, row.options.trace_id)
         self.session: Session = from_rows(row, tuple(messages), tuple(permissions))
         self.feed = Feed(row.id, row.epoch, row.seq)
         self.link: Link | None = None
@@ -106,12 +106,16 @@ class SessionRunner:
         finally:
             self._tickets.pop(ticket, None)
 
+    def tell(self, news: Input) -> None:
+        """Hand in something that nobody waits for, before the loop has begun."""
+        self._inbox.put_nowait(news)
+
     async def until(self, holds: Callable[[Session], bool], steady_s: float) -> bool:
         """Wait until the committed session is so; False when that did not come by `steady_s`."""
         listener = asyncio.Event()
         self.feed.listeners.add(listener)
         try:
-            while not holds(self.session):
+            while not (holds(self.session) and self.feed.settled):
                 left = steady_s - self.world.clock.now().steady_s
                 if left <= 0:
                     return False
@@ -125,24 +129,7 @@ class SessionRunner:
 
     def summary(self) -> Summary:
         """The session at a glance."""
-        session = self.session
-        return Summary(
-            id=session.id,
-            claude_session_id=session.claude_session_id,
-            state=state_of(session),
-            epoch=self.feed.epoch,
-            seq=self.feed.seq,
-            keeper_pid=self.link.keeper_pid if self.link else None,
-            claude_pid=self.link.claude_pid if self.link else None,
-            dir=session.directory,
-            name=session.name,
-            reason=session.reason,
-            created_at=session.created_at,
-            run=session.run,
-            waiting=len(session.waiting),
-            held=session.held,
-            questions=sum(p.state is PermissionState.PENDING for p in session.permissions),
-        )
+        return summary_of(self.session, self.feed, self.link)
 
     async def serve(self) -> None:
         """Run the session. If cancelled, claude goes on under its keeper and the next daemon takes over."""
@@ -190,7 +177,9 @@ class SessionRunner:
         transcript = Transcript(answers={scope: (name, done) for scope, name, done in self.session.answers})
         if self.session.process is not Process.NONE:
             before = Ingest(row.checkpoint, world.line_bytes_max, transcript, self.log, world.meter)
-            before.read(row.checkpoint, await world.launcher.read_back(row))
+            while part := await world.launcher.read_back(row, before.end):
+                for _ in before.read(before.end, part):
+                    await asyncio.sleep(0)
         self._read_from(row.run, row.offset, transcript)
         if self.session.process is not Process.NONE:
             self._linked(row.run, await world.launcher.adopt(row))
@@ -241,19 +230,18 @@ class SessionRunner:
                     self._step(Started(item.run))
                 case _FromLink():
                     if item.run == self.session.run:
-                        self._on_news(item.news)
+                        await self._on_news(item.news)
                 case _:
                     self._step(item)
             if self._woken:
                 self._woken = False
                 self._step(Tick())
-            self._committer.flush()
             self._release_start()
-            await self._committer.not_far_behind()
+            await self._committer.breathe(1)
 
     async def _next(self) -> Any:
         now = self.world.clock.now()
-        due = deadline_s(self.session, now.steady_s - now.unix_s)
+        due = deadline_s(self.session, now.steady_s - now.unix_s, self.world.policy)
         if due is None:
             return await self._inbox.get()
         try:
@@ -262,11 +250,11 @@ class SessionRunner:
         except TimeoutError:
             return Tick()
 
-    def _on_news(self, news: News) -> None:
+    async def _on_news(self, news: News) -> None:
         run = self.session.run
         match news:
             case Output():
-                self._read(news)
+                await self._read(news)
             case Confirmed():
                 self._step(Written(run, news.line_id))
             case Rejected():
@@ -279,14 +267,21 @@ class SessionRunner:
             case Gone():
                 self._on_gone(news)
 
-    def _read(self, output: Output) -> None:
+    async def _read(self, output: Output) -> None:
+        self.session = replace(self.session, heard_s=self.world.clock.now().steady_s)
         missing = self._ingest.gap_before(output.offset)
         if missing is not None:
             cause = "the journal continues later than it should"
             self._step(Tell(Gap(unit="bytes", first=missing[0], last=missing[1], cause=cause)))
             self._ingest.skip_to(output.offset)
-        for fact, shown in self._ingest.read(output.offset, output.data):
-            self._step(Saw(fact, shown))
+        for part in self._ingest.read(output.offset, output.data):
+            for fact, shown in part:
+                self._step(Saw(fact, shown))
+            self._note_position()
+            await self._committer.breathe(self._ingest.lines)
+
+    def _note_position(self) -> None:
+        """What is committed from here on includes that the output was read this far."""
         position = self._ingest.position
         self.session = replace(self.session, offset=position)
         if self.feed.transcript.clean:
@@ -298,16 +293,16 @@ class SessionRunner:
     def _on_gone(self, news: Gone) -> None:
         for fact, shown in self._ingest.rest():
             self._step(Saw(fact, shown))
-        self.feed.transcript.open.clear()
+        late = self.feed.transcript.late(news.known.answer)
+        shown = self.feed.transcript.cut()
         self.link = None
         if news.never_started:
             self.log.info("the daemon before this one ended before it had started claude", run=self.session.run)
         elif self.session.process is not Process.STOPPING and not self.session.closing:
             self.world.meter.crashed("none" if news.code is None else str(news.code))
-        self.log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
+        self._run_log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)
         run = self.session.run
-        ended = Ended(run, news.code, news.signal, news.reason, news.stderr_tail, news.written, news.never_started)
-        self._step(ended)
+        self._step(Ended.of(run, news, shown, late))
 
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""
@@ -329,7 +324,10 @@ class SessionRunner:
 
     def _count(self, rows: tuple[Message | Permission, ...]) -> None:
         for row in rows:
-            if isinstance(row, Permission) and row.settled_at and row.delivery.value != "delivered":
+            if isinstance(row, Message):
+                self.traces.moved(row)
+            # A later row of the same question says what became of the answer.
+            elif row.settled_at and row.delivery in (Delivery.NONE, Delivery.SENDING):
                 waited = max(0.0, self.world.clock.now().unix_s - row.asked_at_unix_s)
                 self.world.meter.permission(row.tool, row.state.value, waited)
 
@@ -351,25 +349,30 @@ class SessionRunner:
                 if link is not None and effect.run == self.session.run:
                     link.end(effect.grace_s)
             case StartProcess():
-                self._tasks.start(f"start {self.id}", self._start(effect.run))
+                self._tasks.start(f"start {self.id}", self._start(effect))
 
     # --- the process --------------------------------------------------------------------------------------------
 
-    async def _start(self, run: int) -> None:
+    async def _start(self, effect: StartProcess) -> None:
+        run = effect.run
         await self.world.starts.acquire()
         self._holds_start = True
         begun = self.world.clock.now().steady_s
         try:
-            link = await self.world.launcher.start(to_row(self.session))
+            sight = await self.world.launcher.look(to_row(self.session), None, prompts=True)
+            if any(strange(self.session, sight)):
+                await self._inbox.put(sight)
+                return
+            self._run_log, row = self.traces.of_run(to_row(self.session), self.session.messages)
+            link = await self.world.launcher.start(row, rerun=effect.rerun)
         except BetcodeError as error:
             self.world.meter.spawned(error.code, self.world.clock.now().steady_s - begun)
-            self.log.error("claude could not be started", error_type=error.code, detail=str(error))
-            lasting = error.code in LASTING
-            await self._inbox.put(StartFailed(run, error.code, str(error), error.hint, lasting))
+            self._run_log.error("claude could not be started", error_type=error.code, detail=str(error))
+            await self._inbox.put(StartFailed.of(run, error))
             return
         took = self.world.clock.now().steady_s - begun
         self.world.meter.spawned("ok", took)
-        self.log.info("claude started", run=run, claude_pid=link.claude_pid, duration_ms=round(took * 1000))
+        self._run_log.info("claude started", run=run, claude_pid=link.claude_pid, duration_ms=round(took * 1000))
         await self._inbox.put(_LinkUp(run, link))
 
     def _release_start(self, *, force: bool = False) -> None:
@@ -382,6 +385,11 @@ class SessionRunner:
         self.link = link
         self._tasks.start(f"link {self.id}", self._receive(run, link))
         self.world.changed(self.id)
+
+    async def look(self) -> None:
+        """See whether somebody else's claude works on the conversation; it is decided on before what comes later."""
+        pid = self.link.claude_pid if self.link is not None else None
+        await look(self.session, pid, self.world.launcher, self._inbox.put)
 
     async def _receive(self, run: int, link: Link) -> None:
         while True:

@@ -33,5 +33,7 @@ class World:
     """Held by a session from the start of its process until claude is ready or gone."""
     policy: Policy = DEFAULT
     """What a user may set; a reload replaces it, and the next decision goes by the new one."""
+    is_directory: Callable[[str], bool] = lambda path: True
+    """Whether a session's directory is there. It blocks."""
     erase: Callable[[SessionId], None] = lambda session: None
     """Removes all files of a session, if there are any. It blocks, and raises BetcodeError `store.failed`."""

@@ -4,6 +4,9 @@
 
 What lies in claude's pipe when it ends is read to the end, or for DRAIN_S_MAX if a tool still holds the pipe; but
 bytes that the journal does not take (a full disk) are waited for as long as silence is allowed: nothing is lost.
+
+A claude that is of no use any more is ended without being asked to: one that closed stdout or stdin and lives on, or
+that prints without an end.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import time
 from betcode.keeper.bare import dump_json, signals
 from betcode.keeper.daemons import Daemons
 from betcode.keeper.files import write_atomically
-from betcode.keeper.limits import DRAIN_S_MAX, FAREWELL_S_MAX, GRACE_S_MAX, RETRY_S, TERM_GRACE_S
+from betcode.keeper.limits import CLOSED_S_MAX, DRAIN_S_MAX, FAREWELL_S_MAX, GRACE_S_MAX, RETRY_S, TERM_GRACE_S
 from betcode.keeper.report import Ended, exit_fields
 from betcode.keeper.run import Run
 from betcode.keeper.stderr_tail import StderrTail
@@ -58,6 +61,7 @@ class Ending:
         self._sync_all = sync_all
         self._phase = _RUNNING
         self._reason = "exited"
+        self._useless = ""
         self._ended: Ended | None = None
         self._ended_unix_s = 0.0
         self._killed: list[int] = []
@@ -96,15 +100,27 @@ class Ending:
             self._timers.set("grace", time.monotonic() + grace_s)
 
     def on_timer(self, name: str) -> None:
-        """The time of `grace`, `drain`, `report` or `farewell` has come."""
+        """The time of `grace`, `useless`, `drain`, `report` or `farewell` has come."""
         if name == "grace" and self._phase == _RUNNING:
             self._kill_tree()
+        elif name == "useless" and self._phase == _RUNNING:
+            self.end(self._useless, grace_s=None)
         elif name == "drain" and not self._stdout.drain():
             self._timers.set("drain", time.monotonic() + DRAIN_S_MAX)
         elif name == "report" and self._phase == _REPORTING:
             self._write_report()
         elif name == "farewell":
             self.gone = True
+
+    def _look_for_uselessness(self) -> None:
+        if self._stdout.flood:
+            self._useless, wait_s = self._stdout.flood, 0.0
+        elif self._stdout.closed:
+            self._useless, wait_s = "stdout_closed", CLOSED_S_MAX
+        elif self._stdin.broken:
+            self._useless, wait_s = "stdin_closed", CLOSED_S_MAX
+        if self._useless:
+            self._timers.set("useless", time.monotonic() + wait_s)
 
     def _kill_tree(self) -> None:
         hit = kill_tree(os.getpid(), self._spec.mark)  # all our descendants: claude, its tools, adopted orphans
@@ -132,12 +148,15 @@ class Ending:
         self._give_up_at = now + self._spec.silence_s_max
         self._timers.clear("grace")
         self._timers.clear("silence")
+        self._timers.clear("useless")
         self._timers.set("drain", now + DRAIN_S_MAX)
         self._kill_tree()  # before draining: a tool that lives on could hold the pipe, and must end anyway
         self._stdin.gone()
 
     def proceed(self) -> None:
         """Go on to the next phase if its time has come; called after each round of the loop."""
+        if self._phase == _RUNNING and not self._useless:
+            self._look_for_uselessness()
         disk_hopeless = self._ended is not None and time.monotonic() >= self._give_up_at
         if self._phase == _DRAINING and (self._stdout.at_end or disk_hopeless):
             self._phase = _REPORTING

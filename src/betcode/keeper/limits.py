@@ -14,6 +14,8 @@ READ_BYTES = 64 * KIB  # one read of a pipe: Linux keeps 64 KiB in it, so a larg
 OUT_FRAME_BYTES_MAX = 256 * KIB  # stdout bytes in one frame: about 0.1 ms to copy, and small beside the RSS target
 SEGMENT_BYTES = 64 * MIB  # a journal file: as long as the longest line; retention drops whole files
 RESERVE_BYTES = 16 * MIB  # given back on a full disk: a long turn prints about 2 MiB, so eight turns end on it
+LINE_OUT_BYTES_MAX = 256 * MIB  # a line of stdout: four times the longest that is of use; then claude is ended
+STRETCH_BYTES_MAX = 512 * MIB  # stdout between two lines of stdin: 250 long turns; a claude that prints more is ended
 SYNC_S = 1.0  # a power cut costs at most this much stdout; what must survive one is in the intake log
 RETRY_S = 1.0  # between attempts on a full disk: one system call a second costs nothing
 
@@ -43,6 +45,7 @@ SILENCE_S_MAX = 86_400.0  # no daemon and no output for a day: nobody will come 
 HOME_S = 5.0  # between looks whether the session's folder is still there: two system calls
 GRACE_S_MAX = 3_600.0  # the longest time a daemon may give claude between SIGTERM and SIGKILL
 TERM_GRACE_S = 5.0  # claude needs 3 s at most after SIGTERM when a tool runs
+CLOSED_S_MAX = 5.0  # from a closed stdout or a broken stdin to claude's end, which normally follows in milliseconds
 DRAIN_S_MAX = 2.0  # for the rest of stdout after claude's end; a tool that holds the pipe must not hold the keeper
 DRAIN_READS_MAX = 32  # 2 MiB: more than a pipe holds (64 KiB, at most 1 MiB), so only a writer that goes on is cut off
 FAREWELL_S_MAX = 2.0  # for connected daemons to take the last bytes; the rest is on disk

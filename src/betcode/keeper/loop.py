@@ -70,6 +70,7 @@ class Keeper(Requests):
         )
         self._stdout = StdoutPipe(
             run.child.stdout,
+            spec=run.spec,
             poller=self._poller,
             timers=self._timers,
             journal=run.journal,
@@ -247,6 +248,7 @@ class Keeper(Requests):
     def stdin(self, asker: int, line_id: str, line: bytes) -> None:
         """Write this line, once; the answer comes through `_reply`."""
         self._stdin.ask(asker, line_id, line)
+        self._stdout.asked()
 
     def end(self, how: str, grace_s: float) -> None:
         """A daemon wants claude to end."""

@@ -63,8 +63,9 @@ def exit_fields(
 ) -> dict[str, object]:
     """The exit report, as on disk and in the EXIT frame.
 
-    reason: exited (by itself), close_stdin, term, kill (asked by a daemon), silence, keeper_terminated, or homeless
-    (the session's folder was removed and no daemon was attached; then only EXIT carries it).
+    reason: exited (by itself), close_stdin, term, kill (asked by a daemon), silence, keeper_terminated, homeless (the
+    session's folder was removed and no daemon was attached; then only EXIT carries it), stdout_closed or stdin_closed
+    (by a claude that lived on), endless_line or endless_output (see LINE_OUT_BYTES_MAX and STRETCH_BYTES_MAX).
     """
     return {
         "run": spec.run,

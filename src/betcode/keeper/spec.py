@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from betcode.keeper.bare import parse_json
 from betcode.keeper.errors import KeeperError
-from betcode.keeper.limits import SEGMENT_BYTES, SILENCE_S_MAX
+from betcode.keeper.limits import LINE_OUT_BYTES_MAX, SEGMENT_BYTES, SILENCE_S_MAX, STRETCH_BYTES_MAX
 
 
 class BadSpec(KeeperError):
@@ -20,7 +20,7 @@ class Spec:
     """One run of one session.
 
     `mark` is put into the environment of everything claude starts, so that its processes can be found again;
-    `generation` is that of the daemon that starts the keeper; `silence_s_max` and `segment_bytes` as in limits.
+    `generation` is that of the daemon that starts the keeper; the names with a unit are bounds, as in limits.
     """
 
     def __init__(self, fields: dict[str, object]) -> None:
@@ -35,6 +35,8 @@ class Spec:
         self.env = _env(fields)
         self.silence_s_max = _positive(fields, "silence_s_max", SILENCE_S_MAX)
         self.segment_bytes = int(_positive(fields, "segment_bytes", SEGMENT_BYTES))
+        self.line_out_bytes_max = _positive(fields, "line_out_bytes_max", LINE_OUT_BYTES_MAX)
+        self.stretch_bytes_max = _positive(fields, "stretch_bytes_max", STRETCH_BYTES_MAX)
 
     @property
     def lock_path(self) -> str:

@@ -43,6 +43,7 @@ class StdinPipe:
         self._recording: str | None = None
         self._writing: str | None = None
         self._rest = memoryview(b"")
+        self.broken = False  # claude has closed its end
 
     @property
     def pending(self) -> int:
@@ -133,6 +134,7 @@ class StdinPipe:
             except BlockingIOError:
                 break
             except OSError:
+                self.broken = True
                 self._writing = None
                 return self._book.stdin_gone(out_offset=self._out_end())
             self._rest = self._rest[taken:]

@@ -205,9 +205,10 @@ class Task(Fact, frozen=True, tag="task"):
 
 
 class TaskList(Fact, frozen=True, tag="task_list"):
-    """All background tasks that are alive now."""
+    """All background tasks that are alive now; `names` says what each is about, in the same order."""
 
     task_ids: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
 
 class ToolProgress(Fact, frozen=True, tag="tool_progress"):

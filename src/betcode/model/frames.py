@@ -144,7 +144,10 @@ class Clear(Request, frozen=True, kw_only=True, tag="clear"):
 
 
 class Retry(Request, frozen=True, kw_only=True, tag="retry"):
-    """Start afresh after CRASHED, or at once instead of after the delay. Reply: `waiting`."""
+    """Start afresh after CRASHED, or at once instead of after the delay. Reply: `waiting`, `retried`.
+
+    `retried` is false when nothing had to be started afresh.
+    """
 
     session: str
 

@@ -30,6 +30,15 @@ def permission_id(session: SessionId, run: int, request_id: str) -> PermissionId
     return PermissionId(f"p{digest.hexdigest()}")
 
 
+def attempt_id(message: MessageId, attempt: int) -> str:
+    """The uuid under which claude is told to go on with `message`: as its text is another, so must its uuid be.
+
+    Derived, so that a daemon that comes later repeats it and claude drops what it has. `attempt` counts from 1.
+    """
+    digest = hashlib.blake2s(f"{message}\0{attempt}".encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-8{digest[17:20]}-{digest[20:]}"
+
+
 def block_id(message: str, index: int) -> str:
     """Name one content block of one model answer; previews and the durable event share it."""
     return f"{message}:{index}"

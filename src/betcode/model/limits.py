@@ -18,20 +18,38 @@ EVENT_TEXT_CHARS: Final = 4 * 1024 * 1024
 """A tool result or answer block longer than this is cut with a mark; the CLI itself caps Bash at 30,000."""
 PREVIEW_TEXT_CHARS: Final = 1024 * 1024
 """Text of one open block kept for late clients; what is longer is shown when the block is complete."""
+REQUEST_ID_CHARS_MAX: Final = 48
+"""Id of a control request of claude. A UUID has 36; 48 of 4 bytes each, after a prefix, are what the keeper takes."""
+BAD_LINES_TOLD: Final = 100
+"""Unreadable lines of a turn that each give an event and a log line; then each doubling of their number gives one."""
+UNKNOWN_LINES_TOLD: Final = 10_000
+"""Lines of unknown kind of a turn that each give an event; then each doubling of their number gives one."""
 WARNED_KINDS_MAX: Final = 200
 """Unknown kinds remembered per session so that each is warned of once (ND-4)."""
 OPEN_BLOCKS_MAX: Final = 64
 """Scopes with an unfinished block: the main conversation and running subagents."""
-OPEN_TOOLS_MAX: Final = 1_000
-"""Tool calls of one turn without a result that are remembered by name."""
+OPEN_CALLS_MAX: Final = 100
+"""Tool calls of one turn without a result that are remembered; a turn with more of them is never repeated by itself."""
+DONE_CALLS_KEPT: Final = 16
+"""Newest calls with a result that Claude's transcript must hold before claude may re-run the turn from it."""
+CALL_BRIEF_CHARS: Final = 200
+"""Beginning of a call's input, for whoever must find out what became of it."""
+TASKS_KEPT: Final = 100
+"""Background tasks of one session that are remembered by name."""
 
 # --- ingest -------------------------------------------------------------------------------------------------------
-INGEST_BATCHES_AHEAD: Final = 8
-"""Chunks of journal parsed but not yet committed; 8 x 256 KiB keeps memory bounded and the writer busy."""
+INGEST_PIECE_BYTES: Final = 16 * 1024
+"""Output is cut into lines by this much at a time: 16,384 empty lines, 4 ms, before other sessions may work."""
+INGEST_LINES_AT_ONCE: Final = 64
+"""Lines that are read and decided on before other sessions may work: 2 to 4 ms."""
+INGEST_BYTES_AHEAD: Final = 2 * 1024 * 1024
+"""Size of the events that are decided and not yet committed: eight reads of a journal keep the writer busy."""
+INGEST_EVENTS_AHEAD: Final = 1_024
+"""The same in numbers, for events that are small."""
 JOURNAL_READ_BYTES: Final = 256 * 1024
 """One read from a journal file or keeper frame."""
-INBOX_LENGTH: Final = 256
-"""Requests waiting for one session's loop; more are refused by waiting, which slows only their sender."""
+INBOX_LENGTH: Final = 16
+"""Requests and pieces of output (256 KiB) that wait for one session; more wait where they come from."""
 
 # --- fan-out ------------------------------------------------------------------------------------------------------
 FRAME_EVENTS_MAX: Final = 64
@@ -109,6 +127,14 @@ CRASHES_MAX: Final = 5
 """Crashes within `CRASH_WINDOW_S` that stop the restarts (PS-3)."""
 CRASH_WINDOW_S: Final = 60.0
 """See `CRASHES_MAX`."""
+STALL_S: Final = 120.0
+"""Silence of the API inside a turn (PS-4): the CLI itself never gives up on a silent stream."""
+HANG_S: Final = 300.0
+"""Any other silence of a turn with no tool running (PS-4)."""
+SILENCES_MAX: Final = 5
+"""Interrupts of the same message because of silence, in a row: then it fails with the reason."""
+RERUN_WAIT_S: Final = 20.0
+"""From a claude that is ready to the first sign of the turn that it should go on with by itself."""
 VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
 KEEPER_START_WAIT_S: Final = 30.0
@@ -127,6 +153,24 @@ STDERR_LINES_SHOWN: Final = 10
 """Last lines of stderr shown with a crash."""
 WRITES_PENDING_MAX: Final = 64
 """Lines handed to a keeper and not yet confirmed."""
+GIVEN_KEPT: Final = 32
+"""Newest uuids of messages that claude was given, so that a prompt of somebody else is known as one."""
+STRANGERS_KEPT: Final = 32
+"""Signs of somebody else's claude that are remembered for a session."""
+FOREIGN_LOOK_S: Final = 5.0
+"""Between looks whether somebody else's claude works on a session's conversation: some system calls each."""
+TRANSCRIPT_READ_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Newest part of claude's transcript that is read after a death: a turn with a 10 MB message takes 33 MB of it."""
+TRANSCRIPT_LINE_BYTES_MAX: Final = 24 * 1024 * 1024
+"""A longer line of it is not read: the longest message (PROMPT_BYTES_MAX) with each character escaped as two bytes."""
+TRANSCRIPT_LINES_MAX: Final = 1_000_000
+"""Lines read of it, some seconds of work: in a file with more of them in so few bytes most are not claude's."""
+STATE_FILE_BYTES_MAX: Final = 64 * 1024
+"""What is read of the file in which a claude process tells what it works on; it has 1 KB."""
+STATE_FILE_READS: Final = 3
+"""Attempts at such a file: it is rewritten in place and may be caught half written."""
+STATE_FILE_PAUSE_S: Final = 0.005
+"""Between two of these attempts."""
 
 # --- permissions --------------------------------------------------------------------------------------------------
 PERMISSION_TTL_S: Final = 7 * 86_400.0
@@ -163,6 +207,9 @@ INTAKE_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 """An intake segment that has reached this is followed by the next; only the newest is read at a start, in 20 ms."""
 INTAKE_STEP_BYTES: Final = 1024 * 1024
 """An intake segment grows by this at a time: a sync takes 0.1 ms within it and 0.2 to 12 ms where the file grows."""
+INTAKE_BYTES_TOLD: Final = 1024 * 1024 * 1024
+"""From this size of all intake segments on the log and `betcode status` say so. A turn writes some 10 KB, so 100,000
+turns. Nothing is dropped: without a backup it may be the only second copy."""
 
 # --- daemon and clients ---------------------------------------------------------------------------------------------
 DAEMON_READY_WAIT_S: Final = 30.0
@@ -177,12 +224,20 @@ RECONNECT_TRIES: Final = 60
 """Attempts before a client says that it cannot connect: about 4 minutes."""
 REQUEST_WAIT_S: Final = 60.0
 """A reply to one request."""
+BIND_TRIES: Final = 6
+"""Attempts to make the daemon's socket: something else may be in its place for a moment (RS-1)."""
+BIND_PAUSE_FIRST_S: Final = 0.1
+"""First pause between them; they double, with jitter: 3 s in all, a tenth of what a client waits for the start."""
+BIND_PAUSE_MAX_S: Final = 2.0
+"""Longest of these pauses."""
 HOME_CHECK_S: Final = 5.0
 """Between looks of the daemon whether its data directory is still there."""
 REPLACE_WAIT_S: Final = 60.0
 """How long a daemon that replaces another waits for its end: an orderly stop, and time to kill one that hangs."""
 LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 """One log file; the previous one is kept as `.1`."""
+DAEMON_STDERR_BYTES_MAX: Final = 1024 * 1024
+"""What daemons in the background said on standard error: two lines for each start that failed, so thousands of them."""
 LOG_FIELD_CHARS: Final = 2_000
 """One value in a log line."""
 LOG_LINES_MAX: Final = 1_000_000
@@ -195,5 +250,45 @@ RAW_LINE_BYTES_MAX: Final = 100 * 1024 * 1024
 """Longest line of claude's own output that is passed on whole: the largest `max_payload_bytes` that can be set."""
 TAP_BYTES_AHEAD: Final = 8 * 1024 * 1024
 """Raw output that waits in a client for a slow reader; what comes then is dropped there and asked for again."""
+TRACES_MAX: Final = 1_000
+"""Messages of a session whose trace is remembered: as many as may wait; of an older one the session's counts."""
 RESULT_WAIT_S: Final = 10.0
 """How long `run` waits for claude's own result line after the daemon has said that the turn is over."""
+
+# --- doctor -------------------------------------------------------------------------------------------------------
+DOCTOR_CHECK_WAIT_S: Final = 20.0
+"""For all checks of `betcode doctor`, which run beside each other: something that hangs must not hang the doctor."""
+DOCTOR_ASK_WAIT_S: Final = 5.0
+"""For each answer of the daemon and of tools of the system to the doctor: a thousand times what a healthy one needs."""
+DOCTOR_VERSION_WAIT_S: Final = 15.0
+"""For `claude --version` in the doctor: below the wait for all checks, so that its end is told and not a hang."""
+DOCTOR_READ_S: Final = 10.0
+"""For reading one thing through, such as the database (0.9 s per GB) or the intake log; then what is left is named."""
+DOCTOR_FILES_MAX: Final = 50_000
+"""Files of the data directory whose owner, mode and time are looked at: some 10 us each."""
+DOCTOR_SESSIONS_MAX: Final = 2_000
+"""Folders of sessions, the newest first, in which the doctor looks for what was left behind."""
+DOCTOR_NAMES_SHOWN: Final = 3
+"""Files or sessions named in one finding; the rest are counted."""
+DOCTOR_EVENTS_MAX: Final = 100_000
+"""Newest events of an epoch that are read for a session's history of trouble: some 3 s through the daemon."""
+DOCTOR_HISTORY_S: Final = 60.0
+"""For reading a session's events through the daemon."""
+DOCTOR_HISTORY_MAX: Final = 1_000
+"""Newest entries of a session's history of trouble that are shown; the earlier ones are counted."""
+DOCTOR_RUNS_MAX: Final = 200
+"""Newest runs of a session that are looked at: three small files each."""
+DOCTOR_FILE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Longest settings file of claude that is read to see whether a login is in it."""
+DISK_LOW_BYTES: Final = 1024 * 1024 * 1024
+"""Less room is a warning: a busy day writes some 100 MB of journals and transcripts."""
+DISK_FULL_BYTES: Final = 64 * 1024 * 1024
+"""Less room is an error: four sessions' reserves of 16 MiB, and nothing is acknowledged when they are used up."""
+DISK_LOW_FILES: Final = 10_000
+"""Fewer files that can still be made are a warning: a run has about six."""
+DISK_FULL_FILES: Final = 100
+"""Fewer are an error: the next few sessions do not start."""
+CLOCK_YEARS: Final = (2026, 2100)
+"""A wall clock outside these years is wrong: this program is not older, and certificates do not live longer."""
+CLOCK_AHEAD_S: Final = 300.0
+"""A file that is dated further in the future shows that the clock went back; less is the drift of a shared disk."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from betcode.model.conversation import NOTHING_STORED, Conversation
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -55,6 +57,8 @@ class Gone:
     written: frozenset[str] = field(default_factory=frozenset)
     never_started: bool = False
     """The daemon that wanted this process ended before its keeper began: there is no trace of it."""
+    known: Conversation = NOTHING_STORED
+    """What Claude's transcript says now."""
 
 
 News = Output | Confirmed | Rejected | Lost | Troubled | Gone

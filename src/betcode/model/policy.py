@@ -25,6 +25,12 @@ class Policy:
     """From an interrupt to SIGTERM."""
     stop_grace_s: float = limits.STOP_GRACE_S
     """From SIGTERM to SIGKILL."""
+    stall_s: float = limits.STALL_S
+    """Silence of an active turn while the API is asked, before it is interrupted."""
+    hang_s: float = limits.HANG_S
+    """Any other silence of an active turn, before it is interrupted."""
+    unknown_outcome: str = "tell"
+    """Whether claude is told (`tell`) or a person asked (`ask`) when a tool's outcome is unknown after a death."""
     permission_ttl_s: float = limits.PERMISSION_TTL_S
     """Life of a question in a session that asked for no other."""
     messages_waiting_max: int = limits.MESSAGES_WAITING_MAX

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId
+from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId, attempt_id
 from betcode.model.states import Delivery, MessageState, PermissionState
 
 PASSED_ON = frozenset(
@@ -74,6 +74,15 @@ class Message(Struct, frozen=True, kw_only=True):
     reason: str = ""
     run: int = 0
     steer: bool = False
+    attempt: int = 0
+    """How often claude had to be told to go on with it, because a process ended in the middle of its turn."""
+    told: str = ""
+    """What claude is told in place of `text` in that case."""
+
+    @property
+    def uuid(self) -> str:
+        """The uuid under which claude knows it at present."""
+        return attempt_id(self.id, self.attempt) if self.attempt else self.id
 
 
 class Permission(Struct, frozen=True, kw_only=True):

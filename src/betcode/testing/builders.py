@@ -125,6 +125,7 @@ class Script:
 
     def working(self, number: int = 1) -> Script:
         """Bring a new session to the middle of the turn of message `number`."""
-        self.feed(submit(number), Started(self.session.run), ready())
+        self.feed(submit(number))
+        self.feed(Started(self.session.run), ready())
         self.feed(life(number, "queued"), life(number, "started"), began())
         return self

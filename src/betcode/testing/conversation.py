@@ -8,7 +8,7 @@ request of that conversation, also after `claude` was killed and resumed. Rules:
      interrupt, "Continue from where you left off.", what is left of a compaction.
   3. A message that was handed to the running turn governs only if it holds a script; otherwise the turn's goes on.
   4. A script with "keep": true governs until the next script: later texts without one (such as the prompt by which a
-     supervisor resumes an interrupted turn) do not end it.
+     supervisor resumes an interrupted turn) do not end it; if it has a step "told", that is the answer from then on.
   5. The step is the number of assistant turns after the governing text; entries with no user entry between them are
      one turn.
 This module is pure.
@@ -17,7 +17,7 @@ This module is pure.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from betcode.testing.script import DEFAULT_SCRIPT, Script, ScriptError, parse_script
@@ -43,11 +43,13 @@ class Governing:
     """Where a conversation stands: `step` is the index of the step that answers the request.
 
     `prompt` is the governing text ("" if no person said anything), `occurrence` how often the same text came before it.
+    `told`: somebody has said something after it that does not govern.
     """
 
     prompt: str = ""
     occurrence: int = 0
     step: int = 0
+    told: bool = False
 
 
 def governing(messages: Sequence[Mapping[str, Any]]) -> Governing:
@@ -58,7 +60,7 @@ def governing(messages: Sequence[Mapping[str, Any]]) -> Governing:
     for message in messages:
         role = message.get("role")
         if role == "assistant" and new_turn and not _is_filler(message):
-            found = Governing(found.prompt, found.occurrence, found.step + 1)
+            found = replace(found, step=found.step + 1)
             new_turn = False
         if role == "user":
             new_turn = True
@@ -68,6 +70,8 @@ def governing(messages: Sequence[Mapping[str, Any]]) -> Governing:
                 found = Governing(said, seen.get(said, 0))
                 seen[said] = found.occurrence + 1
                 kept = scripted and _stays(said)
+            else:
+                found = replace(found, told=True)
     return found
 
 

@@ -19,7 +19,7 @@ from betcode.core.inputs import (
     Submit,
 )
 from betcode.core.instant import Instant
-from betcode.core.life import IN_CLAUDE, Session, to_row
+from betcode.core.life import IN_CLAUDE, Process, Session, to_row
 from betcode.model import limits
 from betcode.model.facts import TurnResult
 from betcode.model.rows import Message, Permission, SessionRow
@@ -41,6 +41,8 @@ class Checks:
         self._starts: set[int] = set()
         self._starts_in_a_row = 0
         self.start_failed_for_good = False
+        self.silences = 0
+        """Turns that were interrupted because nothing came."""
         self.spoilt: set[int] = set()
 
     def decision(self, before: Session, news: Input, decision: Decision, now: Instant) -> None:
@@ -56,10 +58,13 @@ class Checks:
             asked = [p for p in before.permissions if p.id == news.permission_id]
             if asked and asked[0].state is PermissionState.PENDING and now.unix_s < asked[0].deadline_unix_s:
                 self._allowed.add(news.permission_id)
-        if isinstance(news, Clear | Close):
+        if isinstance(news, Clear | Close | Interrupt):
             self._cancelled_by_a_person = True
+        self.silences += any(getattr(event, "code", "") in ("agent.stall", "agent.hang") for event in decision.events)
         if isinstance(news, PEOPLE) or (isinstance(news, Saw) and isinstance(news.fact, TurnResult)):
             self._starts_in_a_row = 0
+        if after.process is Process.NONE is not before.process:
+            assert decision.stores, "the end of a process is not stored: every later daemon would find it anew"
         if after.restart_s is not None and after.restart_s != before.restart_s:
             delay_s = after.restart_s - now.steady_s
             assert limits.BACKOFF_FIRST_S / 2 <= delay_s <= limits.BACKOFF_MAX_S
@@ -84,12 +89,12 @@ class Checks:
 
     def _outcome(self, message: Message) -> None:
         """A message's outcome is what claude did, or what a person wished, or an honest unknown."""
-        real = self._conversation.outcome.get(message.id)
+        real = self._conversation.outcome.get(message.uuid)
         match message.state:
             case MessageState.COMPLETED:
-                assert real == "completed" or message.id in self._conversation.dropped, f"claude says {real}"
+                assert real == "completed" or message.uuid in self._conversation.dropped, f"claude says {real}"
             case MessageState.FAILED:
-                assert real == "failed" or self.start_failed_for_good, f"claude says {real}"
+                assert real == "failed" or self.start_failed_for_good or self.silences, f"claude says {real}"
             case MessageState.CANCELLED:
                 assert real == "cancelled" or self._cancelled_by_a_person, f"claude says {real}"
             case MessageState.UNKNOWN:
@@ -103,7 +108,8 @@ class Checks:
 
     def reload(self, loaded: Session, session: Session) -> None:
         """What a restart would know is what matters of what the daemon knows."""
-        forgotten = replace(session, ended=(), crashes_s=(), fruitless=0, restart_s=None, ready_by_s=None)
+        forgotten = replace(session, ended=(), settled=(), crashes_s=(), fruitless=0, restart_s=None, ready_by_s=None)
+        forgotten = replace(forgotten, rerun_by_s=None, heard_s=0.0, api=False, quiet_until_s=0.0, interrupted_s=0.0)
         assert replace(loaded, permissions=()) == replace(forgotten, permissions=())
         assert {p.id: p for p in loaded.permissions} == {p.id: p for p in session.permissions}
 

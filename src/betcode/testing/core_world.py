@@ -12,6 +12,7 @@ from random import Random
 
 import msgspec
 
+from betcode.core.deadlines import deadline_s
 from betcode.core.effects import Command, Effect, EndProcess, Reply, StartProcess, Write
 from betcode.core.inputs import (
     Answer,
@@ -32,11 +33,12 @@ from betcode.core.inputs import (
     Written,
 )
 from betcode.core.instant import Instant
-from betcode.core.life import Process, Session, deadline_s, from_rows, to_row
+from betcode.core.life import Process, Session, from_rows, to_row
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.model.facts import ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
 from betcode.model.ids import PermissionId
+from betcode.model.policy import DEFAULT
 from betcode.model.rows import Message, Permission, SessionRow
 from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, PermissionState
 from betcode.testing.builders import at, new_session, submit, uuid
@@ -121,6 +123,7 @@ class CoreWorld:
         self._rng = Random(seed)
         self._transcript = Transcript()
         self._launching = 0
+        self._rerun = False
         self._pending: list[Effect] = []
         self._events = 0
         self._rows: list[Message | Permission] = []
@@ -171,7 +174,7 @@ class CoreWorld:
                 keeper.ending = True
             case StartProcess():
                 self.checks.start(effect, self.store.row, self._alive())
-                self._launching = effect.run
+                self._launching, self._rerun = effect.run, effect.rerun
             case Reply():
                 self.checks.acknowledged(effect, self.store.row, self.session, self.store.messages)
             case _:
@@ -199,7 +202,8 @@ class CoreWorld:
 
     def _launch(self, run: int) -> None:
         assert not self._alive(), f"run {run} is started while {self._alive()} is alive"
-        self.keepers[run] = Keeper(ModelClaude(run, self.conversation, names_messages=self._names_messages))
+        claude = ModelClaude(run, self.conversation, names_messages=self._names_messages, rerun=self._rerun)
+        self.keepers[run] = Keeper(claude)
 
     # --- processes ----------------------------------------------------------------------------------------------
 
@@ -245,6 +249,7 @@ class CoreWorld:
         for _ in range(choice % 7 + 1):
             if self.session.offset < len(lines):
                 position = self.session.offset
+                self.session = replace(self.session, heard_s=self.now.steady_s)
                 held, self.holding = self.holding, True  # what a line says is committed together with its position
                 for fact, shown in self._transcript.read(lines[position]):
                     self.step(Saw(fact, shown))
@@ -271,7 +276,8 @@ class CoreWorld:
             self.read(0)
         code = choice % 3 if keeper is not None else None
         written = frozenset(keeper.begun) if keeper is not None else frozenset()
-        self.step(Ended(self.session.run, code, None, "exited", ("out of luck",), written))
+        known = self.conversation.stored()
+        self.step(Ended(self.session.run, code, None, "exited", ("out of luck",), written, known=known))
 
     def spoil(self, choice: int) -> None:
         """One of the next lines of this process comes out damaged."""
@@ -334,7 +340,7 @@ class CoreWorld:
         assert due is None or due > -1e-3, "a deadline stays due: the loop would spin"
 
     def _due_s(self) -> float | None:
-        due = deadline_s(self.session, self.now.steady_s - self.now.unix_s)
+        due = deadline_s(self.session, self.now.steady_s - self.now.unix_s, DEFAULT)
         return None if due is None else due - self.now.steady_s
 
     def hold(self, _choice: int = 0) -> None:

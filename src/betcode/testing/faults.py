@@ -1,13 +1,15 @@
 """A disk that fails at the n-th operation, once or from then on, under the real intake log, marks and SQLite.
 
 The fault model: an operation fails with ENOSPC or EIO, and a failing write leaves half of its bytes behind. Operations
-are those that change the disk (write, truncate, sync, create, delete), of both files together, in their real order.
+are those that change the disk (write, truncate, sync, create, delete), of both files together, in their real order; or,
+with `FaultPlan.reads`, those that read it.
 A sync is counted and not carried out: the power stays on in a test, and there are many.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import os
 import signal
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import apsw
 
@@ -32,20 +35,24 @@ class FaultPlan:
     fail_at: int = 0
     then_forever: bool = False
     errno: int = errno.ENOSPC
+    reads: bool = False
+    """Whether reads are what is counted and fails, instead of changes."""
     seen: list[str] = field(default_factory=list)
     """The operations so far."""
     fired: bool = False
 
-    def meet(self, operation: str) -> bool:
+    def meet(self, operation: str, *, reads: bool = False) -> bool:
         """Count an operation; whether it is to fail."""
+        if reads is not self.reads:
+            return False
         self.seen.append(operation)
         fails = len(self.seen) == self.fail_at or (self.then_forever and self.fired)
         self.fired = self.fired or fails
         return fails
 
-    def check(self, operation: str) -> None:
+    def check(self, operation: str, *, reads: bool = False) -> None:
         """Count an operation, and raise OSError if it is to fail."""
-        if self.meet(operation):
+        if self.meet(operation, reads=reads):
             raise self.error()
 
     def error(self) -> OSError:
@@ -62,6 +69,19 @@ class KillPlan(FaultPlan):
         raise AssertionError("it was killed")
 
 
+class _FaultyReader(io.BufferedReader):
+    """A file being read, by plan."""
+
+    def __init__(self, plan: FaultPlan, path: Path) -> None:
+        self._plan = plan
+        super().__init__(io.FileIO(path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See `io.BufferedReader`."""
+        self._plan.check("intake read", reads=True)
+        return super().read(size)
+
+
 class FaultyFiles(DiskFiles):
     """The intake log's file operations, failing by plan."""
 
@@ -72,6 +92,11 @@ class FaultyFiles(DiskFiles):
         """See `DiskFiles`."""
         self._plan.check("intake open")
         return super().open(path, flags)
+
+    def open_to_read(self, path: Path) -> BinaryIO:
+        """See `DiskFiles`."""
+        self._plan.check("intake open to read", reads=True)
+        return _FaultyReader(self._plan, path)
 
     def pwrite(self, fd: int, content: bytes | memoryview, offset: int) -> int:
         """See `DiskFiles`; a failing call writes half."""
@@ -156,6 +181,12 @@ class _File(apsw.VFSFile):
         path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
         self._kind = "wal" if path.endswith("-wal") else "database"
         super().__init__("", name, flags)
+
+    def xRead(self, amount: int, offset: int) -> bytes:
+        """Read by plan."""
+        if self._plan.meet(f"{self._kind} read", reads=True):
+            raise apsw.IOError("injected")
+        return super().xRead(amount, offset)
 
     def xWrite(self, content: bytes, offset: int) -> None:
         """Write; a failing call writes half."""

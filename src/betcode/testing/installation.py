@@ -36,6 +36,7 @@ class Installation:
         self.home = home
         self.model = model
         self.paths = Paths(config=home / "config", data=home / "data", runtime=home / "run")
+        self.recorded = home / "requests.ndjson"
         self.project = home / "project"
         self.project.mkdir()
         self.env = clean_env(home, model.url, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") | {
@@ -51,7 +52,7 @@ class Installation:
         await start_daemon(
             [sys.executable, "-P", "-m", "betcode.daemon"],
             env=self.env,
-            log_path=self.paths.data / "daemon.stderr",
+            stderr_path=self.paths.stderr,
             socket_path=self.paths.socket,
         )
 
@@ -114,11 +115,14 @@ def _environment(pid: int) -> bytes:
 
 
 @contextlib.contextmanager
-def installation() -> Iterator[Installation]:
-    """A fresh installation with its model server; ended and removed afterwards."""
+def installation(*, record: bool = False) -> Iterator[Installation]:
+    """A fresh installation with its model server; ended and removed afterwards.
+
+    `record`: every model request is written to `Installation.recorded`, a line of JSON each.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="betcode-test-", ignore_cleanup_errors=True) as folder,
-        model_server() as model,
+        model_server(record=Path(folder) / "requests.ndjson" if record else None) as model,
     ):
         made = Installation(Path(folder), model)
         try:

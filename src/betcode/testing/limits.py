@@ -20,3 +20,16 @@ RESET_SETTLE_S: Final = 0.1  # before a reset, so that the client has read what 
 READY_TIMEOUT_S: Final = 15.0  # a Python start takes 0.1 s alone, some seconds on a crowded machine
 STOP_TIMEOUT_S: Final = 5.0  # the server ends within milliseconds of SIGTERM; afterwards it is killed
 ADMIN_TIMEOUT_S: Final = 10.0  # one /_stats, /_script or /_reset call on loopback
+
+# --- chaos (testing/chaos): durations at SCALE=1 -------------------------------------------------------------------
+CHAOS_TOTAL_S: Final = 585.0  # a run must end within ten minutes; what is not begun by then is reported as not run
+EXPERIMENT_S: Final = 60.0  # most take 5 s; a CLI takes 1 s of processor to start, and some experiments start ten
+EXPERIMENT_CHECKS_S: Final = 20.0  # for the checks that follow every experiment
+EXPERIMENT_REST_S: Final = 15.0  # for cleaning up after both; then an alarm ends even what blocks
+NEWS_S: Final = 40.0  # for one event that must come; the slowest wait for a backoff and a start of the CLI
+PROCESS_LOOK_S: Final = 0.05  # between looks at the process table: each costs 2 ms, and two claudes live 0.4 s or more
+CLEAN_ROUNDS_MAX: Final = 40  # 2 s of ending what is found, for processes that start others meanwhile
+ORPHANS_GONE_S: Final = 10.0  # for the tools of an ended claude: killed at once, or 2 s later when the keeper drains
+CHAOS_LANES: Final = 3  # experiments at once, on two cores: half of their time is waiting for a delay or a stream
+LANE_END_S: Final = 20.0  # for the process of one to end after its result, or after SIGTERM: it cleans up
+EVIDENCE_CHARS: Final = 2_000  # of one text in the report

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from betcode.core.effects import Allow, Command, Deny, Initialize, RefuseControl, Say, StopTurn
+from betcode.core.effects import Allow, Command, Deny, Initialize, RefuseControl, Say, StopTurn, Withdraw
+from betcode.model.conversation import Conversation as Stored
 from betcode.model.facts import (
     BadLine,
     ControlAnswer,
@@ -35,15 +36,60 @@ from betcode.model.facts import (
 class Conversation:
     """What all processes of one conversation leave behind, and what the tests want to know of it."""
 
-    answered: set[str] = field(default_factory=set)
-    """Messages whose answer is in the transcript: a copy of them is dropped."""
+    entries: list[tuple[str, str]] = field(default_factory=list)
+    """What the transcript holds: (user | call | result | end, uuid or tool_use_id)."""
     dropped: set[str] = field(default_factory=set)
     outcome: dict[str, str] = field(default_factory=dict)
     """How claude ended the turn of a message: completed, failed or cancelled."""
+    calls: dict[str, list[str]] = field(default_factory=dict)
+    """Message -> the calls that were made in its turn."""
     tool_runs: dict[str, set[int]] = field(default_factory=dict)
     """Message -> processes in which a tool was called in its turn."""
     ran: Counter[str] = field(default_factory=Counter)
-    """Tool calls that needed permission and were run."""
+    """Tool calls that were run."""
+
+    def stored(self) -> Stored:
+        """What a reader of the transcript learns."""
+        last = next((uuid for kind, uuid in reversed(self.entries) if kind == "user"), "")
+        return Stored(
+            found=bool(self.entries),
+            messages=self.of("user"),
+            calls=self.of("call"),
+            results=self.of("result"),
+            prompts=(last,) if last else (),
+            answered=last in self.of("end"),
+            followed=bool(self.entries) and self.entries[-1][0] != "user",
+        )
+
+    def of(self, kind: str) -> frozenset[str]:
+        """All ids of one kind."""
+        return frozenset(name for known, name in self.entries if known == kind)
+
+    def is_answered(self, uuid: str) -> bool:
+        """Whether anything of an answer to this message is stored: a copy of it is dropped then."""
+        if ("user", uuid) not in self.entries:
+            return False
+        after = self.entries[self.entries.index(("user", uuid)) + 1 :]
+        return any(kind != "user" for kind, _ in after)
+
+    def is_filled(self, uuid: str) -> bool:
+        """Whether all that follows this message is the note that there was no answer."""
+        after = self.entries[self.entries.index(("user", uuid)) + 1 :]
+        return bool(after) and all(kind == "filler" for kind, _ in after)
+
+    def fill(self) -> str:
+        """claude was resumed: after a message at the end it notes that there is no answer. uuid of that message."""
+        if not self.entries or self.entries[-1][0] != "user":
+            return ""
+        uuid = self.entries[-1][1]
+        self.entries.append(("filler", uuid))
+        return uuid
+
+    def unfinished(self) -> str:
+        """The newest message, if its turn has no end: what a re-run goes on with."""
+        stored = self.stored()
+        last = next((uuid for kind, uuid in reversed(self.entries) if kind == "user"), "")
+        return "" if stored.answered else last
 
 
 @dataclass(slots=True)
@@ -52,6 +98,7 @@ class _Turn:
     joined: list[str] = field(default_factory=list)
     """Messages that came in the middle: their `completed` comes before the result."""
     tools: int = 0
+    rerun: bool = False
 
     @property
     def all(self) -> list[str]:
@@ -67,8 +114,15 @@ class _Question:
 class ModelClaude:
     """One process. `lines` is its standard output so far: each line as the facts that it holds."""
 
-    def __init__(self, run: int, conversation: Conversation, *, names_messages: bool) -> None:
-        """`names_messages`: whether results list the messages they are about, as newer versions do."""
+    def __init__(self, run: int, conversation: Conversation, *, names_messages: bool, rerun: bool = False) -> None:
+        """How it behaves.
+
+        Args:
+            run: its number.
+            conversation: what is left of earlier processes.
+            names_messages: whether results list the messages they are about, as newer versions do.
+            rerun: it goes on with the turn that was cut off, if there is one.
+        """
         self.run = run
         self.conversation = conversation
         self.alive = True
@@ -81,8 +135,29 @@ class ModelClaude:
         self._names_messages = names_messages
         self._queue: list[str] = []
         self._seen: set[str] = set()
+        self._fresh = 0
+        """Entries of the transcript that are this process's own."""
         self._turn: _Turn | None = None
         self._count = 0
+        self._unanswered = ""
+        """Message at the end of the transcript as it was found: a copy of it is answered, in this process only."""
+        if rerun and conversation.unfinished():
+            self._rerun(conversation.unfinished())
+        else:
+            self._unanswered = conversation.fill()
+
+    def _rerun(self, uuid: str) -> None:
+        """Go on after the last stored result. What has none is cut out of the history, and called again."""
+        cut = [name for name in self.conversation.of("call") if name not in self.conversation.of("result")]
+        ran = [name for name in self.conversation.calls.get(uuid, []) if name not in self.conversation.of("result")]
+        lost = [name for name in ran if self.conversation.ran[name]]
+        assert not lost, f"a re-run repeats {lost} (cut: {cut}), which had run"
+        self.conversation.tool_runs.setdefault(uuid, set()).add(self.run)
+        self._seen.add(uuid)
+        self._print(RunState("running"))
+        self._print(Lifecycle(self._name("cli"), "started"))
+        self._turn = _Turn([uuid], rerun=True)
+        self._print(TurnStarted("opus", ""))
 
     @property
     def busy(self) -> bool:
@@ -104,6 +179,12 @@ class ModelClaude:
                 self._interrupted()
             case (Allow() | Deny()) as answer:
                 self._answered(answer)
+            case Withdraw() as taken:
+                there = taken.message_uuid in self._queue
+                self._queue = [uuid for uuid in self._queue if uuid != taken.message_uuid]
+                if there:
+                    self._print(Lifecycle(taken.message_uuid, "cancelled"))
+                self._print(ControlAnswer(f"withdraw:{taken.message_uuid}", ok=True, body={"cancelled": there}))
             case RefuseControl():
                 pass
 
@@ -113,7 +194,8 @@ class ModelClaude:
         if uuid in self._seen:
             return
         self._seen.add(uuid)
-        if uuid in self.conversation.answered:
+        if self.conversation.is_answered(uuid) and uuid != self._unanswered:
+            assert not self.conversation.is_filled(uuid), f"{uuid} is sent again in vain: claude noted it as unanswered"
             self.conversation.dropped.add(uuid)
             self._print(Lifecycle(uuid, "completed"))
             if self._turn is None:
@@ -137,6 +219,7 @@ class ModelClaude:
         question = self.questions.pop(answer.request_id, None)
         if question is None:
             return
+        self._store("result", question.tool_use_id)
         if isinstance(answer, Allow):
             self.conversation.ran[question.tool_use_id] += 1
             assert self.conversation.ran[question.tool_use_id] == 1, "a tool call ran twice"
@@ -176,6 +259,7 @@ class ModelClaude:
         self._turn = turn
         self._print(RunState("running"))
         for uuid in turn.uuids:
+            self._store("user", uuid)
             self._print(Lifecycle(uuid, "started"))
         self._print(TurnStarted("opus", ""))
 
@@ -187,6 +271,7 @@ class ModelClaude:
                 self._call_tool(turn.all, ask=False)
                 turn.joined += self._queue
                 for uuid in self._queue:
+                    self._store("user", uuid)
                     self._print(Lifecycle(uuid, "started"))
                 self._queue = []
             case 4 | 5:
@@ -208,8 +293,13 @@ class ModelClaude:
         if self._turn is not None and not of_task:
             self._turn.tools += 1
         use, scope = self._name("toolu"), "task" if of_task else ""
+        for uuid in uuids:
+            self.conversation.calls.setdefault(uuid, []).append(use)
+        self._store("call", use)
         self._print(ToolCall(scope, self._name("msg"), use, "Bash", {"command": "make"}))
         if not ask:
+            self.conversation.ran[use] += 1
+            self._store("result", use)
             self._print(ToolResult(scope, use, "", is_error=False))
             return
         request_id = self._name("request")
@@ -223,7 +313,7 @@ class ModelClaude:
         for uuid in turn.all:
             assert uuid not in self.conversation.outcome, f"{uuid} ends a second time"
             self.conversation.outcome[uuid] = outcome
-            self.conversation.answered.add(uuid)
+            self._store("end" if outcome == "completed" else "error", uuid)
         good = outcome == "completed"
         end = "completed" if good else "cancelled"
         for uuid in turn.joined:
@@ -238,7 +328,7 @@ class ModelClaude:
                 num_turns=1,
             )
         )
-        for uuid in turn.uuids:
+        for uuid in turn.uuids if not turn.rerun else [self._name("cli")]:
             self._print(Lifecycle(uuid, end))
         if not (self._queue or self.tasks):
             self._print(RunState("idle"))
@@ -246,10 +336,16 @@ class ModelClaude:
     # --- its end ------------------------------------------------------------------------------------------------
 
     def die(self, choice: int) -> None:
-        """End at once. Whether the answer of the running turn is on disk already, `choice` says."""
-        if self.alive and self._turn is not None and self._turn.tools and choice % 2:
-            self.conversation.answered |= set(self._turn.all)
+        """End at once. How much of the transcript was not on disk yet, `choice` says."""
+        if self.alive:
+            for _ in range(min(choice % 4, self._fresh)):
+                self.conversation.entries.pop()
         self.alive = False
+
+    def _store(self, kind: str, name: str) -> None:
+        if (kind, name) not in self.conversation.entries:
+            self.conversation.entries.append((kind, name))
+            self._fresh += 1
 
     def _name(self, kind: str) -> str:
         self._count += 1

@@ -114,7 +114,7 @@ class ModelServer:
         except ScriptError as error:
             return _refusal(error)
         key = (noted.session, noted.agent, found.prompt, found.occurrence, found.step)
-        return resolved(script.step_at(found.step), self._faults.count(key))
+        return resolved(script.step_at(found.step, told=found.told), self._faults.count(key))
 
     def _noted(self, body: Mapping[str, Any], headers: Mapping[str, str], number: int) -> ModelRequest:
         return ModelRequest(

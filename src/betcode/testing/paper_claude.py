@@ -13,7 +13,9 @@ from pathlib import Path
 from msgspec import Struct, field, json
 
 from betcode.core.effects import Allow, Command, Deny, Initialize, Say
+from betcode.core.inputs import Sighted
 from betcode.engine.ports import Link
+from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
 from betcode.model.news import Confirmed, News, Output
 from betcode.model.rows import SessionRow
@@ -48,8 +50,10 @@ class PaperClaude:
         """All output of its run."""
         return self.state.printed
 
-    def begin(self) -> None:
-        """A new run."""
+    def begin(self, run: int) -> None:
+        """A new run. Raises BetcodeError, as a keeper does, when this one has been before and took a line."""
+        if any(run == number for number, _ in self.state.taken):
+            raise BetcodeError("agent.spawn_failed", f"there is a run {run} already", hint="It is tried again.")
         self.state.printed = b""
 
     def take(self, run: int, line_id: str, command: Command) -> None:
@@ -140,10 +144,14 @@ class PaperLauncher:
             self.claudes[session] = PaperClaude(directory / "paper")
         return self.claudes[session]
 
-    async def start(self, row: SessionRow) -> Link:
-        """The claude of this session, with nothing printed."""
-        self._claude(row.id).begin()
+    async def start(self, row: SessionRow, *, rerun: bool = False) -> Link:
+        """The claude of this session, with nothing printed. Raises BetcodeError `agent.spawn_failed`."""
+        self._claude(row.id).begin(row.run)
         return PaperLink(self._claude(row.id), row.run, 0)
+
+    async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
+        """Nobody else is there."""
+        return Sighted()
 
     async def adopt(self, row: SessionRow) -> Link:
         """The claude of this session, from where the engine was."""
@@ -153,6 +161,6 @@ class PaperLauncher:
         """What it printed."""
         return offset, self._claude(session).printed[offset : offset + count]
 
-    async def read_back(self, row: SessionRow) -> bytes:
-        """What it printed between checkpoint and offset."""
-        return self._claude(row.id).printed[row.checkpoint : row.offset]
+    async def read_back(self, row: SessionRow, start: int) -> bytes:
+        """What it printed before the offset."""
+        return self._claude(row.id).printed[start : row.offset]

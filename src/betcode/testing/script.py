@@ -10,6 +10,7 @@ What a step may say (content):
     {"thinking": "...", ...}                          a thinking block first
     {"tool": {"name": "Bash", "input": {...}}}        a tool call, after the text if there is one; "id" is optional
     {"tools": [{...}, {...}]}                         several tool calls in one message
+                                                      "@call" in an input stands for the id of that very call
     "chunk": 5 characters a delta (one word a delta unless given), "delta_ms": 10 between deltas, "usage": {...}
 What may go wrong, one fault a step:
     {"status": 429, "headers": {...}, "error_type": "...", "message": "..."}   an HTTP error in the API's form
@@ -109,9 +110,13 @@ class Script:
     steps: tuple[Step, ...]
     repeat: bool = False
     keep: bool = False
+    told: Step | None = None
+    """With `keep`: the answer once somebody has said something after the prompt, whatever the number of the step."""
 
-    def step_at(self, index: int) -> Step:
+    def step_at(self, index: int, *, told: bool = False) -> Step:
         """Step number `index` (from 0); the text "done" beyond the end."""
+        if told and self.told is not None:
+            return self.told
         if self.repeat and self.steps:
             return self.steps[index % len(self.steps)]
         return self.steps[index] if index < len(self.steps) else DONE
@@ -119,6 +124,8 @@ class Script:
 
 OK: Final = Step(text="ok")
 DONE: Final = Step(text="done")
+CALL_WORD: Final = "@call"
+"""In a tool's input: the id of the call. So a side effect can show which call it belongs to."""
 DEFAULT_SCRIPT: Final = Script(steps=(OK,), repeat=True)
 """What governs a prompt without a script of its own, until POST /_script replaces it."""
 _AFTER_ALL_FAULTS: Final = WORDS_MAX * (STEP_DEPTH_MAX + 2)  # requests; more than all nested "times" together ask for
@@ -174,7 +181,7 @@ def parse_script(obj: object) -> Script:
         ScriptError: an unknown key, a wrong type, a value out of range, two faults in one step. Nothing else is raised.
     """
     script = _object(obj, "the script")
-    _no_other_keys(script, ("steps", "repeat", "keep"), "the script")
+    _no_other_keys(script, ("steps", "repeat", "keep", "told"), "the script")
     steps = script.get("steps")
     if not isinstance(steps, list) or len(steps) > STEPS_MAX:
         raise ScriptError(
@@ -183,7 +190,10 @@ def parse_script(obj: object) -> Script:
     repeat, keep = script.get("repeat", False), script.get("keep", False)
     if not isinstance(repeat, bool) or not isinstance(keep, bool):
         raise ScriptError('"repeat" and "keep" must be true or false', hint="Leave them out for false.")
-    return Script(tuple(parse_step(step, f"step {n}") for n, step in enumerate(steps)), repeat=repeat, keep=keep)
+    told = parse_step(script["told"], '"told"') if "told" in script else None
+    return Script(
+        tuple(parse_step(step, f"step {n}") for n, step in enumerate(steps)), repeat=repeat, keep=keep, told=told
+    )
 
 
 def parse_step(obj: object, where: str = "the step", depth: int = 0) -> Step:

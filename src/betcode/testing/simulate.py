@@ -1,7 +1,7 @@
 """`python -m betcode.testing.simulate`, which `make sim` calls: runs seeds and says which of them break an invariant.
 
 `--seed 7` replays one with its whole trace; `--seeds 1000 --start 0` runs many on all `--workers`; `--plant NAME` puts
-a known bug in first and ends with 0 when it is found, `--plant list` names them.
+a known bug in first and ends with 0 when the invariant that it breaks is named, `--plant list` names them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class Tally:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 when every seed kept the invariants (with a planted bug: when one did not), else 1; 2 for bad usage."""
+    """Returns 0 when every seed kept the invariants (with a planted bug: when one broke its invariant), else 1.
+
+    2, or SystemExit with it, for bad usage.
+    """
     options = _parser().parse_args(arguments)
     if options.plant == "list":
         for plant in PLANTS.values():
@@ -57,11 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make sim", description="Simulate faults in virtual time.")
     parser.add_argument("--seed", type=int, help="replay this seed and print its whole trace")
-    parser.add_argument("--seeds", type=int, help=f"how many seeds to run (100; with --plant {PLANT_SEEDS})")
+    parser.add_argument("--seeds", type=_count, help=f"how many seeds to run (100; with --plant {PLANT_SEEDS})")
     parser.add_argument("--start", type=int, default=0, help="the first of them")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--plant", default="", help="a bug to put in first; `list` names them")
     return parser
+
+
+def _count(given: str) -> int:
+    """How many of something: 1 or more."""
+    try:
+        number = int(given)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{given!r} is not a number from 1 on")
+    return number
 
 
 def _one(seed: int, plant: str) -> int:
@@ -76,6 +90,7 @@ def _one(seed: int, plant: str) -> int:
 def _many(options: argparse.Namespace) -> int:
     seeds = options.seeds or (PLANT_SEEDS if options.plant else SEEDS)
     tally = Tally()
+    found = False
     begun = shown = time.monotonic()
     with contextlib.closing(
         outcomes(range(options.start, options.start + seeds), options.workers, options.plant)
@@ -87,7 +102,8 @@ def _many(options: argparse.Namespace) -> int:
                 tally.failed.append(outcome)
                 if len(tally.failed) <= FAILURES_SHOWN:
                     _report(outcome, options.plant)
-                if options.plant:
+                found = bool(options.plant) and outcome.invariant == PLANTS[options.plant].breaks
+                if found:
                     break
             if time.monotonic() - shown > PROGRESS_S:
                 shown = time.monotonic()
@@ -97,9 +113,14 @@ def _many(options: argparse.Namespace) -> int:
         f"{tally.done} seeds in {took_s:.1f} s, {tally.done / took_s:.1f} a second, {tally.steps} steps; "
         f"{len(tally.failed)} broke an invariant"
     )
-    if options.plant and not tally.failed:
-        _say(f"The planted bug {options.plant!r} was not found.", error=True)
-    return int(bool(tally.failed) != bool(options.plant))
+    if not options.plant:
+        return int(bool(tally.failed))
+    breaks = PLANTS[options.plant].breaks
+    if found:
+        _say(f"The planted bug {options.plant!r} was found: it breaks {breaks}.")
+    else:
+        _say(f"The planted bug {options.plant!r} was not found: nothing broke {breaks}.", error=True)
+    return int(not found)
 
 
 def _report(outcome: Outcome, plant: str) -> None:
@@ -132,12 +153,12 @@ def outcomes(seeds: range, workers: int, plant: str = "") -> Generator[Outcome, 
 
 
 def run_chunk(seeds: Sequence[int], plant: str = "") -> list[Outcome]:
-    """Run some seeds in this process. With a planted bug it ends with the first seed that finds it."""
+    """Run some seeds in this process. With a planted bug it ends with the first seed that breaks its invariant."""
     found: list[Outcome] = []
     with planted(plant) if plant else contextlib.nullcontext():
         for seed in seeds:
             found.append(run_seed(seed))
-            if plant and found[-1].failed:
+            if plant and found[-1].invariant == PLANTS[plant].breaks:
                 break
     return found
 

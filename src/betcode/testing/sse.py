@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from betcode.testing.script import Step, ToolCall, delta_count, pieces
+from betcode.testing.script import CALL_WORD, Step, ToolCall, delta_count, pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class Reply:
                 event("content_block_start", index=index, content_block={**self._tool_use(call, number), "input": {}}),
                 False,
             )
-            yield _delta(index, type="input_json_delta", partial_json=json.dumps(call.tool_input)), True
+            told = json.dumps(self._tool_use(call, number)["input"])
+            yield _delta(index, type="input_json_delta", partial_json=told), True
             yield event("content_block_stop", index=index), False
             index += 1
 
@@ -74,7 +75,8 @@ class Reply:
 
     def _tool_use(self, call: ToolCall, number: int) -> dict[str, Any]:
         call_id = call.call_id or f"toolu_{self.reply_id}_{number}"
-        return {"type": "tool_use", "id": call_id, "name": call.name, "input": dict(call.tool_input)}
+        tool_input = json.loads(json.dumps(dict(call.tool_input)).replace(CALL_WORD, call_id))
+        return {"type": "tool_use", "id": call_id, "name": call.name, "input": tool_input}
 
     def _stop_reason(self) -> str:
         return "tool_use" if self.step.tools else "end_turn"

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct, field
 
+from betcode.model import limits
+
 Text = str | None
 Flag = bool | None
 
@@ -176,9 +178,9 @@ class BlockStop(Shape, frozen=True):
 
 # --- control --------------------------------------------------------------------------------------------------------
 class ControlRequestLine(Shape, frozen=True):
-    """`control_request`."""
+    """`control_request`. Under a longer id no answer could be given."""
 
-    request_id: str
+    request_id: Annotated[str, Meta(max_length=limits.REQUEST_ID_CHARS_MAX)]
     request: dict[str, Any]
 
 
@@ -310,6 +312,7 @@ class LiveTask(Shape, frozen=True):
     """One of `system/background_tasks_changed.tasks`."""
 
     task_id: str
+    description: Text = None
 
 
 class TaskListLine(Shape, frozen=True):

@@ -31,6 +31,11 @@ def interrupt(request_id: str) -> bytes:
     return _request(request_id, {"subtype": "interrupt"})
 
 
+def cancel_message(request_id: str, message_uuid: str) -> bytes:
+    """Take back a message that was given and has not begun; the answer says whether it was (`cancelled`)."""
+    return _request(request_id, {"subtype": "cancel_async_message", "message_uuid": message_uuid})
+
+
 def end_session(request_id: str) -> bytes:
     """Have the process end by itself, with exit status 0."""
     return _request(request_id, {"subtype": "end_session"})

@@ -57,7 +57,8 @@ def _task(line: dict[str, Any], problems: list[str]) -> list[Fact]:
 
 
 def _task_list(line: dict[str, Any], problems: list[str]) -> list[Fact]:
-    return [TaskList(tuple(task.task_id for task in fit(shapes.TaskListLine, line, problems).tasks))]
+    tasks = fit(shapes.TaskListLine, line, problems).tasks
+    return [TaskList(tuple(task.task_id for task in tasks), tuple(task.description or "" for task in tasks))]
 
 
 def _run_state(line: dict[str, Any], problems: list[str]) -> list[Fact]:

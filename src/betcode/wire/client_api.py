@@ -105,6 +105,8 @@ def check(request: AnyRequest) -> None:
                 raise _bad("updated_input", f"is longer than {limits.ANSWER_CHARS_MAX} bytes")
         case Rename():
             _name(request.name)
+            if not request.name.strip():
+                raise _bad("name", "is empty")
         case ListSessions():
             _range("limit", request.limit, 1, limits.LIST_MAX)
         case Events():
@@ -131,7 +133,7 @@ def _create(request: Create) -> None:
     _rules(options)
     low, high = limits.PERMISSION_TTL_RANGE_S
     if options.permission_ttl_s and not low <= options.permission_ttl_s <= high:
-        raise _bad("options.permission_ttl_s", f"is {options.permission_ttl_s}; allowed are {low:g} to {high:g} s")
+        raise _bad("options.permission_ttl_s", f"is {options.permission_ttl_s}; allowed are {low:.0f} to {high:.0f} s")
     _range("options.max_turns", options.max_turns, 0, 1_000_000)
     _more_options(options)
     if options.model.startswith("-"):

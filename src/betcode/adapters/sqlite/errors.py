@@ -18,11 +18,15 @@ _DISK_HINT = "Look at the disk that holds the data directory (`dmesg`, `smartctl
 _DEFECT_HINT = "This is a defect in BetCode. Report it with the daemon's log."
 
 
+DAMAGE = frozenset({"corrupt", "notadb"})
+"""Error types after which nothing more is written: SQLite itself would go on, into a damaged file."""
+
+
 class StoreError(BetcodeError):
-    """`store.failed` with its cause: `error_type` is the label of `betcode_sqlite_errors_total`."""
+    """`store.failed`, or `store.damaged`, with its cause: the label of `betcode_sqlite_errors_total`."""
 
     def __init__(self, message: str, *, hint: str, error_type: str) -> None:
-        super().__init__("store.failed", message, hint=hint)
+        super().__init__("store.damaged" if error_type in DAMAGE else "store.failed", message, hint=hint)
         self.error_type = error_type
 
 
@@ -59,8 +63,6 @@ _OTHER = _Kind("other", "the database failed", _DEFECT_HINT)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-DAMAGE = frozenset({"corrupt", "notadb"})
-"""Error types after which nothing more is written: SQLite itself would go on, into a damaged file."""
 ERROR_TYPES = frozenset(kind.error_type for _, kind in _KINDS) | {
     "other",
     "defect",
@@ -90,9 +92,13 @@ def translate(error: apsw.Error | OSError) -> StoreError:
 def cannot_open(error: OSError) -> StoreError:
     """A file or folder of the store could not be opened, read or made."""
     full = error.errno in _NO_ROOM
+    hint = (
+        "Let its user read and write the data directory and all that is in it. If the disk is broken and a segment of"
+        " the intake log cannot be saved, move it out of the intake folder: what only it holds is then missing."
+    )
     return StoreError(
         f"the database or its intake log cannot be opened: {error}",
-        hint=_ROOM_HINT if full else "Let its user read and write the data directory and all that is in it.",
+        hint=_ROOM_HINT if full else hint,
         error_type="full" if full else "cantopen",
     )
 

@@ -108,6 +108,13 @@ CREATE INDEX permissions_by_session ON permissions (session);
 """A program that does not know them would show a deleted session, and run its messages anew."""
 
 
+_ATTEMPTS = """
+ALTER TABLE messages ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN told TEXT NOT NULL DEFAULT '';
+"""
+"""A program that does not know them would send a message again whose turn had used tools."""
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One step from `version - 1` to `version`."""
@@ -117,7 +124,7 @@ class Migration:
     sql: str
 
 
-MIGRATIONS = (Migration(1, 1, _INITIAL), Migration(2, 2, _TOMBSTONES))
+MIGRATIONS = (Migration(1, 1, _INITIAL), Migration(2, 2, _TOMBSTONES), Migration(3, 3, _ATTEMPTS))
 """All steps, in order, from 1 without a hole."""
 
 

@@ -36,10 +36,11 @@ UPDATE sessions SET claude_session_id = ?1, directory = ?2, name = ?3, options =
 WHERE id = ?13 AND state != 'DELETED' AND ((epoch = ?7 AND seq = ?14) OR (epoch < ?7 AND ?14 = 0))"""
 _INSERT_EVENT = "INSERT INTO events (session, epoch, seq, kind, time, crc, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_MESSAGE = """
-INSERT INTO messages (id, session, text, client, state, reason, run, steer, accepted_at)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE key = ?1)
+INSERT INTO messages (id, session, text, client, state, reason, run, steer, accepted_at, attempt, told)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE key = ?1)
 ON CONFLICT (id) DO UPDATE SET client = excluded.client, state = excluded.state, reason = excluded.reason,
-    run = excluded.run, steer = excluded.steer, accepted_at = excluded.accepted_at
+    run = excluded.run, steer = excluded.steer, accepted_at = excluded.accepted_at, attempt = excluded.attempt,
+    told = excluded.told
 WHERE session = excluded.session AND text = excluded.text"""
 _PUT_PERMISSION = """
 INSERT INTO permissions (id, session, run, request_id, tool, input, state, asked_at_unix_s, deadline_unix_s,
@@ -144,6 +145,8 @@ def _put_message(connection: apsw.Connection, message: Message, session: Session
             message.run,
             message.steer,
             message.accepted_at,
+            message.attempt,
+            message.told,
         ),
     )
     if connection.changes() != 1:
@@ -188,7 +191,9 @@ def _put_permission(connection: apsw.Connection, permission: Permission, session
 _SELECT_SESSION = """
 SELECT id, claude_session_id, directory, name, created_at, options, state, reason, epoch, seq, run, "offset",
     checkpoint, life FROM sessions"""
-_SELECT_MESSAGE = "SELECT id, session, text, client, state, accepted_at, reason, run, steer FROM messages"
+_SELECT_MESSAGE = (
+    "SELECT id, session, text, client, state, accepted_at, reason, run, steer, attempt, told FROM messages"
+)
 _SELECT_PERMISSION = """
 SELECT id, session, run, request_id, tool, input, state, asked_at_unix_s, deadline_unix_s, tool_use_id, description,
     agent_id, reason, delivery, "by", message, updated_input, for_session, interrupt, settled_at FROM permissions"""
@@ -295,6 +300,8 @@ def _message(row: tuple[Any, ...]) -> Message:
         reason=row[6],
         run=row[7],
         steer=bool(row[8]),
+        attempt=row[9],
+        told=row[10],
     )
 
 

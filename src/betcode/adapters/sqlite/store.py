@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import apsw
 
-from betcode.adapters.intake import DiskFiles, IntakeLog, Problem
+from betcode.adapters.intake import DiskFiles, IntakeLog, Problem, total_bytes
 from betcode.adapters.sqlite import deletion, statements
 from betcode.adapters.sqlite.committer import Committer
 from betcode.adapters.sqlite.connection import (
@@ -101,6 +102,19 @@ class SqliteStore:
         return self._parts.problems
 
     @property
+    def intake_bytes(self) -> int:
+        """The size of the intake log; 0 when it cannot be told."""
+        try:
+            return total_bytes(self._parts.intake)
+        except OSError:
+            return 0
+
+    @property
+    def opening_s(self) -> tuple[float, float]:
+        """Seconds that opening took: checking and opening the database; comparing it with the intake log."""
+        return self._parts.opening_s
+
+    @property
     def unstored(self) -> tuple[Transaction, ...]:
         """What the intake log held at the opening and the database lacked, in order: for `engine.restore`."""
         return self._parts.unstored
@@ -179,14 +193,17 @@ class _Parts:
     connection: apsw.Connection
     readers: list[apsw.Connection]
     log: IntakeLog
+    intake: Path
     health: Health
     rng: Random
     unstored: tuple[Transaction, ...]
     problems: tuple[Problem, ...]
+    opening_s: tuple[float, float]
 
 
 def _open(path: Path, health: Health, rng: Random, connect: Connect, files: DiskFiles | None) -> _Parts:
     """Open everything or nothing. Raises as `SqliteStore.open` does."""
+    begun = time.monotonic()
     with contextlib.ExitStack() as undo:
         try:
             connection = open_writer(path, connect)
@@ -199,11 +216,12 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
                 reader = open_reader(path, connect)
                 undo.callback(close_quietly, reader)
                 readers.append(reader)
+            opened = time.monotonic()
             intake = path.parent / "intake"
             log = IntakeLog(intake, files=files)
             undo.callback(log.close)
             problems = [problem for problem in log.problems if problem.torn_end]  # cut off by now
-            unstored = find_unstored(intake, statements.positions(connection), problems)
+            unstored = find_unstored(intake, statements.positions(connection), problems, files)
         except (apsw.Error, OSError) as error:
             failed = cannot_open(error) if isinstance(error, OSError) else translate(error)
             health.saw(failed)
@@ -212,4 +230,5 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             health.saw(error)
             raise
         undo.pop_all()
-    return _Parts(connection, readers, log, health, rng, tuple(unstored), tuple(problems))
+    took = (opened - begun, time.monotonic() - opened)
+    return _Parts(connection, readers, log, intake, health, rng, tuple(unstored), tuple(problems), took)

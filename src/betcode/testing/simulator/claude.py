@@ -46,6 +46,10 @@ class Fate:
     at_start: bool = False
     hangs: bool = False
     """Never reads anything."""
+    silent: int = 0
+    """Prints nothing more after this line, in the middle of a turn."""
+    obeys: bool = True
+    """Whether an interrupt ends that silence."""
 
 
 class Dead(Exception):
@@ -61,6 +65,8 @@ class Setting:
     fate: Fate
     gentle: bool
     """Nothing goes wrong by itself."""
+    rerun: bool = False
+    """Goes on with the turn that was cut off, without a message."""
 
 
 class ModelClaude:
@@ -88,6 +94,8 @@ class ModelClaude:
         self._early: list[bytes] = []
         self._seen: set[str] = set()
         self._lines = 0
+        self._unanswered = ""
+        """Message at the end of the transcript as it was found: a copy of it is answered, in this process only."""
         self._wake = asyncio.Event()
         self.conversation.processes += 1
         two = f"two claudes are alive on {self.conversation.name}, the second is run {record.run} of {record.session}"
@@ -117,8 +125,13 @@ class ModelClaude:
         if not self.setting.resume and self.conversation.can_be_resumed(self.stage.now_s):
             self._die(1, None, "Session ID is already in use.", clean=True)
         self._up = True
+        if self.setting.rerun:
+            await self._go_on()
+        else:
+            self._unanswered = self.conversation.fill(self.stage.now_s)
         for line in self._early:
             self._read(line)
+        self._early.clear()
         while True:
             if not self.queue:
                 self._wake.clear()
@@ -132,6 +145,19 @@ class ModelClaude:
                 self.turn = self.stage.task(self.take_turn(own=True), "own turn")
                 await self._turn_over()
 
+    async def _go_on(self) -> None:
+        """Begin the cut-off turn, if there is one, before anything that came on stdin is answered."""
+        uuid = self.conversation.newest()
+        if not uuid or self.conversation.stored().answered:
+            return
+        self.truth.turn_rerun(self.record, uuid, self.conversation.stored().results)
+        self._seen.add(uuid)
+        self.turn = self.stage.task(self.take_turn(own=False, again=uuid), "turn that goes on")
+        for line in self._early:
+            self._read(line)
+        self._early.clear()
+        await self._turn_over()
+
     async def _turn_over(self) -> None:
         assert self.turn is not None
         await asyncio.wait([self.turn])
@@ -139,7 +165,14 @@ class ModelClaude:
         if not self.alive:
             raise Dead
 
-    async def take_turn(self, *, own: bool) -> None:
+    async def silence(self) -> None:
+        """Wait for ever, if it is its fate to fall silent here."""
+        silent = self.setting.fate.silent
+        if silent and self._lines >= silent and not self.stage.plan.calm:
+            self.stage.note(f"claude {self.record.session}.{self.record.run} falls silent")
+            await asyncio.get_running_loop().create_future()
+
+    async def take_turn(self, *, own: bool, again: str = "") -> None:
         """One turn; `claude_turn.take_turn`, which knows this class, takes its place."""
         raise NotImplementedError
 
@@ -238,7 +271,9 @@ class ModelClaude:
         if uuid in self._seen:
             return
         self._seen.add(uuid)
-        if self.conversation.is_answered(uuid):
+        if self.conversation.is_answered(uuid) and uuid != self._unanswered:
+            lost = f"message {uuid[-6:]} is sent again in vain: claude has noted it as unanswered"
+            self.stage.check(not self.conversation.is_filled(uuid), "INV-1", lost)
             self.print(lines.lifecycle(uuid, "completed"))
             return
         self.print(lines.lifecycle(uuid, "queued"))
@@ -248,7 +283,16 @@ class ModelClaude:
     def _on_control(self, request_id: str, request: dict[str, Any]) -> None:
         if request["subtype"] == "initialize":
             self.print(lines.control_response(request_id, {"commands": [], "pid": 1}))
+        elif request["subtype"] == "cancel_async_message":
+            uuid = request["message_uuid"]
+            there = uuid in self.queue
+            if there:
+                self.queue.remove(uuid)
+                self.print(lines.lifecycle(uuid, "cancelled"))
+            self.print(lines.control_response(request_id, {"cancelled": there}))
         elif request["subtype"] == "interrupt":
+            if self.setting.fate.silent and not self.setting.fate.obeys:
+                return
             self.stage.note(f"claude {self.record.session}.{self.record.run} is interrupted")
             for pending, (_, answer) in self.questions.items():
                 if not answer.done():

@@ -14,6 +14,10 @@ FREE_TOOL = "Read"
 """Claude's own rules allow it: it is never asked for."""
 
 
+CLI_UUID = "00000000-0000-4000-8000-00000000c11c"
+"""Under which claude reports on a turn that it goes on with by itself."""
+
+
 class Refused(Exception):
     """A person denied a tool and stopped the turn with it."""
 
@@ -21,13 +25,17 @@ class Refused(Exception):
 class TalkingClaude(ModelClaude):
     """A model claude that takes turns."""
 
-    async def take_turn(self, *, own: bool) -> None:
-        """Run one turn for all messages that wait, or one of its own."""
-        self._uuids: tuple[str, ...] = ()
+    async def take_turn(self, *, own: bool, again: str = "") -> None:
+        """Run one turn for all messages that wait, or one of its own, or go on with that of the message `again`."""
+        self._uuids: tuple[str, ...] = (again,) if again else ()
+        self._again = bool(again)
         self._block: tuple[str, int, str] | None = None
         self._tool: str = ""
         try:
-            if not own:
+            if again:
+                self.print(lines.run_state("running"))
+                self.print(lines.lifecycle(CLI_UUID, "started"))
+            elif not own:
                 self._join_queue()
             self.print(lines.run_state("running"))
             self.print(lines.init(self.conversation.name, self._uuids))
@@ -56,6 +64,7 @@ class TalkingClaude(ModelClaude):
         self._uuids += tuple(taken)
 
     async def _pause(self, most_s: float) -> None:
+        await self.silence()
         await asyncio.sleep(self.rng.uniform(0.0, most_s))
 
     async def _answer(self) -> None:
@@ -115,8 +124,8 @@ class TalkingClaude(ModelClaude):
         self.print(line, kind="assistant", key=f"{message}:{index}", text=text)
         self._remember("assistant")
 
-    def _remember(self, kind: str) -> None:
-        self.conversation.append(kind, self._uuids, self.stage.now_s, self.rng.uniform(0.05, 2.5))
+    def _remember(self, kind: str, name: str = "") -> None:
+        self.conversation.append(kind, self._uuids, self.stage.now_s, self.rng.uniform(0.05, 2.5), name)
 
     def _garbage(self) -> None:
         kind, data = lines.garbage(self.rng, self.stage.plan.line_bytes_max)
@@ -133,11 +142,12 @@ class TalkingClaude(ModelClaude):
         self.print(lines.delta(index, "tool_use", part))
         await self._pause(0.05)
         block = {"type": "tool_use", "id": tool_use_id, "name": tool, "input": given}
+        self.truth.calls[tool_use_id] = self._uuids
         self.record.tool_lines.append((self.record.bytes_printed + 1, self._uuids))  # corrected below
         data = lines.assistant(message, block)
         self.record.tool_lines[-1] = (self.record.bytes_printed + len(data), self._uuids)
         self.print(data, kind="tool_call", key=tool_use_id)
-        self._remember("assistant")
+        self._remember("call", tool_use_id)
         self.print(lines.block_stop(index))
         return tool_use_id, tool, given
 
@@ -169,7 +179,7 @@ class TalkingClaude(ModelClaude):
         tool_use_id, self._tool = self._tool, ""
         line = lines.tool_result(tool_use_id, text, is_error=is_error)
         self.print(line, kind="tool_result", key=tool_use_id, text=text)
-        self._remember("tool_result")
+        self._remember("tool_result", tool_use_id)
 
     async def _ask(self, tool_use_id: str, tool: str, given: dict[str, Any]) -> tuple[Question, dict[str, Any]]:
         self.numbers += 1
@@ -193,11 +203,14 @@ class TalkingClaude(ModelClaude):
 
     def _result(self, outcome: str) -> None:
         own = not self._uuids
+        if outcome == "completed" and self._uuids:
+            self._remember("end")
+            self.conversation.flush()  # the answer's end is stored before the result is printed
         text = "" if outcome == "cancelled" else f"answer {self.numbers}"
         data = lines.result(self._uuids, outcome, text=text, own=own)
         end = self.record.bytes_printed + len(data)
         self.record.outcomes.append(TurnOutcome(end, self._uuids, outcome))
         self.print(data)
         state = "completed" if outcome == "completed" else "cancelled"
-        for uuid in self._uuids:
+        for uuid in (CLI_UUID,) if self._again else self._uuids:
             self.print(lines.lifecycle(uuid, state))

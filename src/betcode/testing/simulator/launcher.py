@@ -6,12 +6,13 @@ import asyncio
 from random import Random
 
 from betcode.adapters.keeper_link import KeeperLink
+from betcode.core.inputs import Sighted
 from betcode.engine.ports import Link
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
 from betcode.model.rows import SessionRow
 from betcode.testing.simulator.incarnation import Incarnation
-from betcode.testing.simulator.machine import Machine, ModelFiles
+from betcode.testing.simulator.machine import How, Machine, ModelFiles
 from betcode.testing.simulator.pace import Pace
 
 LATE_START_S = 3.0
@@ -31,7 +32,7 @@ class ModelLauncher:
     def _files(self, row: SessionRow) -> ModelFiles:
         return ModelFiles(self._machine, row.id, lambda: self._incarnation.alive)
 
-    async def start(self, row: SessionRow) -> Link:
+    async def start(self, row: SessionRow, *, rerun: bool = False) -> Link:
         """Start claude as `row.run`."""
         stage = self._machine.stage
         self._pace.started(row)
@@ -47,23 +48,34 @@ class ModelLauncher:
             raise BetcodeError(code, "cannot be started", hint="Nothing to do: this is a simulation.")
         conversation = self._machine.conversation(row.claude_session_id)
         resume = conversation.can_be_resumed(stage.now_s)
-        if await self._spawn(row, resume) is None:
+        if await self._spawn(row, resume, rerun) is None:
             self._files(row).kill_leftovers(row.run - 1)
-            if await self._spawn(row, resume) is None:
+            if await self._spawn(row, resume, rerun) is None:
                 self._pace.failed(row.id)
                 raise BetcodeError("agent.spawn_failed", "the session's lock is held", hint="It is tried again.")
-        link = KeeperLink(self._files(row), row.run, generation=self._incarnation.generation, offset=0)
+        link = self._link(row, 0)
         link.keeper_pid, link.claude_pid = 10_000 + row.run, 20_000 + row.run
         return link
 
-    async def _spawn(self, row: SessionRow, resume: bool) -> object | None:
+    def _link(self, row: SessionRow, offset: int) -> KeeperLink:
+        conversation = self._machine.conversation(row.claude_session_id)
+        return KeeperLink(
+            self._files(row),
+            row.run,
+            generation=self._incarnation.generation,
+            offset=offset,
+            conversation=conversation.stored,
+        )
+
+    async def _spawn(self, row: SessionRow, resume: bool, rerun: bool) -> object | None:
         """Run the keeper's launcher: a process of its own, which goes on when the daemon dies meanwhile."""
         stage = self._machine.stage
         done: asyncio.Future[object | None] = asyncio.get_running_loop().create_future()
 
         def spawn() -> None:
             generation = self._incarnation.generation
-            keeper = self._machine.spawn(row.id, row.run, row.claude_session_id, resume=resume, generation=generation)
+            how = How(row.claude_session_id, resume, rerun)
+            keeper = self._machine.spawn(row.id, row.run, how, generation=generation)
             if not done.done():
                 done.set_result(keeper)
 
@@ -73,17 +85,21 @@ class ModelLauncher:
         await asyncio.sleep(self._rng.uniform(0.0, 0.01))
         return found
 
+    async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
+        """Nobody else is there."""
+        return Sighted()
+
     async def adopt(self, row: SessionRow) -> Link:
         """Take over `row.run` from `row.offset`."""
         stage = self._machine.stage
         stage.note(f"{row.id}.{row.run} is taken over from byte {row.offset}")
-        return KeeperLink(self._files(row), row.run, generation=self._incarnation.generation, offset=row.offset)
+        return self._link(row, row.offset)
 
     async def read_raw(self, session: SessionId, run: int, offset: int, count: int) -> tuple[int, bytes]:
         """Journal bytes from `offset`, which are all there: a model journal loses nothing."""
         files = ModelFiles(self._machine, session, lambda: self._incarnation.alive)
         return offset, files.read(run, offset, count)
 
-    async def read_back(self, row: SessionRow) -> bytes:
-        """Journal bytes from the checkpoint to the offset."""
-        return self._files(row).read_back(row.run, row.checkpoint, row.offset)
+    async def read_back(self, row: SessionRow, start: int) -> bytes:
+        """Journal bytes before the offset."""
+        return self._files(row).read_back(row.run, start, row.offset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from betcode.adapters.session_files import SessionFiles
@@ -18,6 +19,15 @@ from betcode.testing.simulator.stage import Stage
 from betcode.testing.simulator.truth import Truth
 
 ROOT = Path("/sim")
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a claude is started."""
+
+    conversation: str
+    resume: bool
+    rerun: bool
 
 
 class Machine:
@@ -47,13 +57,13 @@ class Machine:
         """The run that holds the session's lock."""
         return next((k for k in self.keepers.get(session, {}).values() if k.holds_lock), None)
 
-    def spawn(self, session: str, run: int, conversation: str, *, resume: bool, generation: int) -> ModelKeeper | None:
+    def spawn(self, session: str, run: int, how: How, *, generation: int) -> ModelKeeper | None:
         """Start a keeper and claude; None when the lock is held."""
         runs = self.keepers.setdefault(session, {})
         if self.holder(session) is not None or run in runs:
             return None
         gentle = session in self.gentle
-        setting = Setting(self.conversation(conversation), resume, self._fate(gentle), gentle)
+        setting = Setting(self.conversation(how.conversation), how.resume, self._fate(gentle), gentle, how.rerun)
         runs[run] = ModelKeeper(
             self.stage,
             self.truth,
@@ -70,13 +80,15 @@ class Machine:
         rng = self._rng
         if gentle or not self.stage.plan.chance(rng, "claude", 0.8):
             return Fate()
-        match rng.randrange(8):
+        match rng.randrange(10):
             case 0:
                 return Fate(at_start=True)
             case 1:
                 return Fate(time_s=rng.choice((rng.uniform(0.0, 1.0), rng.uniform(0.0, 30.0))))
             case 2:
                 return Fate(hangs=rng.random() < 0.3)
+            case 3:
+                return Fate(silent=rng.randint(6, 60), obeys=rng.random() < 0.6)
             case _:
                 return Fate(line=rng.choice((rng.randint(1, 12), rng.randint(1, 60))))
 

@@ -17,13 +17,18 @@ from typing import Any
 from msgspec.structs import replace as change
 
 from betcode.client import session_view
-from betcode.core import messages, process
+from betcode.core import ending, messages, recovery, silence
 from betcode.core.draft import Draft
-from betcode.core.inputs import Submit
+from betcode.core.inputs import Ended, Submit
+from betcode.core.life import Session
+from betcode.core.recovery import Moment, Stored, Way
+from betcode.core.turn import Turn
 from betcode.engine import committer, conversation, feed, requests
 from betcode.keeper.decide import StdinBook
+from betcode.model.conversation import Conversation
 from betcode.model.frames import Attach, Send
-from betcode.model.rows import EventRow, Transaction
+from betcode.model.policy import Policy
+from betcode.model.rows import EventRow, Message, Transaction
 from betcode.testing.simulator import keeper, store
 
 
@@ -52,22 +57,34 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def _tool_turn_repeated() -> AbstractContextManager[None]:
-    settle = process._settle_messages
+    way = ending._way
 
-    def forgetful(draft: Draft, written: frozenset[str]) -> None:
-        turn = draft.session.turn
-        if turn is not None:
-            draft.set(turn=replace(turn, tools=0))
-        settle(draft, written)
+    def forgetful(draft: Draft, message: Message, news: Ended) -> tuple[Moment, Way]:
+        moment, found = way(draft, message, news)
+        return (moment, found) if found is Way.SEND else (Moment.ANSWERING, Way.RESEND)
 
-    return _replaced(process, "_settle_messages", forgetful)
+    return _replaced(ending, "_way", forgetful)
+
+
+def _rerun_without_proof() -> AbstractContextManager[None]:
+    def yes(_moment: Moment, _message: Message, _turn: Turn | None, _known: Conversation) -> Stored:
+        return Stored.YES
+
+    return _replaced(recovery, "stored_of", yes)
+
+
+def _silence_for_ever() -> AbstractContextManager[None]:
+    def never(_session: Session, _policy: Policy) -> float | None:
+        return None
+
+    return _replaced(silence, "due_s", never)
 
 
 def _restarted_at_once() -> AbstractContextManager[None]:
     def none_s(_attempt: int, *, first_s: float, max_s: float, rng: Random) -> float:
         return rng.uniform(0.0, min(first_s, max_s) / 100)
 
-    return _replaced(process, "delay_s", none_s)
+    return _replaced(ending, "delay_s", none_s)
 
 
 def _key_forgotten() -> AbstractContextManager[None]:
@@ -116,18 +133,18 @@ def _cursor_ignored() -> AbstractContextManager[None]:
 def _message_to_another_session() -> AbstractContextManager[None]:
     send = requests.Requests._send
 
-    async def astray(self: requests.Requests, request: Send, client: str) -> dict[str, Any]:
+    async def astray(self: requests.Requests, request: Send, client: str, trace_id: str) -> dict[str, Any]:
         newest = self._registry.summaries(limit=1)
-        return await send(self, change(request, session=newest[0].id) if newest else request, client)
+        return await send(self, change(request, session=newest[0].id) if newest else request, client, trace_id)
 
     return _replaced(requests.Requests, "_send", astray)
 
 
 def _sessions_wait_for_each_other() -> AbstractContextManager[None]:
     busy: dict[int, str] = {}
-    not_far_behind = committer.Committer.not_far_behind
+    breathe = committer.Committer.breathe
 
-    async def jealous(self: committer.Committer) -> None:
+    async def jealous(self: committer.Committer, work: int) -> None:
         """Go on only when no other session of this daemon has a claude that is being started."""
         world, own = id(self._world), self._row()
         starting = own.life["process"] in ("starting", "unready")
@@ -137,9 +154,9 @@ def _sessions_wait_for_each_other() -> AbstractContextManager[None]:
             del busy[world]
         while busy.get(world, own.id) != own.id:  # noqa: ASYNC110 - it is a bug, after all
             await asyncio.sleep(0.1)
-        await not_far_behind(self)
+        await breathe(self, work)
 
-    return _replaced(committer.Committer, "not_far_behind", jealous)
+    return _replaced(committer.Committer, "breathe", jealous)
 
 
 # --- keeper -------------------------------------------------------------------------------------------------------
@@ -212,6 +229,20 @@ PLANTS: dict[str, Plant] = {
             "the core forgets the tool calls of a turn when claude ends in it, and sends its message again",
             "INV-1",
             _tool_turn_repeated,
+        ),
+        Plant(
+            "rerun-without-proof",
+            "core",
+            "claude is left to re-run a turn although its transcript lacks the result of a tool that ran",
+            "INV-1",
+            _rerun_without_proof,
+        ),
+        Plant(
+            "silence-for-ever",
+            "core",
+            "a claude that says nothing in the middle of a turn is waited for without an end",
+            "liveness",
+            _silence_for_ever,
         ),
         Plant(
             "restarted-at-once",

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from betcode.core.life import BUSY, IN_CLAUDE
+from betcode.model.ids import attempt_id
 from betcode.model.rows import Message
 from betcode.model.states import FINAL_MESSAGE_STATES, MessageState
 from betcode.testing.simulator.person import Person
@@ -112,7 +113,7 @@ class Reckoning:
             outcome.outcome
             for run in runs
             for outcome in run.outcomes
-            if message.id in outcome.uuids and run.is_seen(outcome.end)
+            if _uuids(message).intersection(outcome.uuids) and run.is_seen(outcome.end)
         }
         name = f"message {message.id} of {message.session} is {message.state} ({message.reason!r}), claude said {told}"
         if message.session in self._town.machine.gentle:
@@ -154,13 +155,21 @@ class Reckoning:
     def _was_taken(self, message: Message) -> bool:
         """Whether claude had begun to answer it in an earlier process: then it reports it as completed."""
         conversation = self._town.ledger.sessions[message.session].claude_session_id
-        return self._town.machine.conversation(conversation).is_answered(message.id)
+        found = self._town.machine.conversation(conversation)
+        return any(found.is_answered(uuid) for uuid in _uuids(message))
 
     def _shown(self, session: str) -> None:
         """Everything that reached the journal became an event, once, in order, with claude's own words."""
         events = [_decode(event.body) for _, event in sorted(self._town.ledger.events.get(session, {}).items())]
-        shown = [fact for event in events if (fact := _fact(event)) is not None]
         printed = [fact for run in self._runs(session) for fact in self._printed(run)]
+        cut = [event for event in events if event.get("interrupted") and _fact(event) not in printed]
+        for event in cut:  # the process died while it wrote this block
+            streamed = self._town.truth.streamed.get(event["block"], "")
+            true = bool(event["text"]) and streamed.startswith(event["text"])
+            self._check(true, "INV-2", f"the unfinished text of {event['block']} is not what claude had streamed")
+        blocks = [event["block"] for event in cut]
+        self._check(len(blocks) == len(set(blocks)), "INV-2", f"an unfinished text is shown twice in {session}")
+        shown = [fact for event in events if event not in cut and (fact := _fact(event)) is not None]
         if shown != printed:
             pairs = zip([*shown, None], [*printed, None], strict=False)
             first = next((pair for pair in pairs if pair[0] != pair[1]), None)
@@ -174,6 +183,11 @@ class Reckoning:
                     name = _decode(event.body)["permission_id"]
                     times[name] = times.get(name, 0) + 1
         return times
+
+
+def _uuids(message: Message) -> set[str]:
+    """All uuids under which claude has known this message."""
+    return {message.id, *(attempt_id(message.id, n) for n in range(1, message.attempt + 1))}
 
 
 def _is_cut(line: bytes) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -35,20 +37,28 @@ class ModelSocket(asyncio.Transport):
         self._far = far
         self._protocol = protocol
         self._rng = rng
-        self._slow = stage.plan.level["link"]
+        self._under_way: dict[str, deque[Callable[[], None]]] = {"in": deque(), "out": deque()}
         self._next_s = {"in": 0.0, "out": 0.0}
         self._closed = False
         self._broken = False
 
-    def _due_s(self, way: str) -> float:
-        """When what is sent now arrives: after all that was sent before."""
+    def _send(self, way: str, arrival: Callable[[], None]) -> None:
+        """Have `arrival` called later, after all that was sent that way before.
+
+        What arrives is the oldest that is under way, whichever of them the timer was set for: two timers of the same
+        time may differ in the last bit.
+        """
         delay_s = self._rng.uniform(0.0001, 0.002)
         if self._stage.plan.chance(self._rng, "link", 0.1):
             delay_s = self._rng.uniform(0.01, 3.0)
         now_s = self._stage.now_s
         due_s = max(self._next_s[way], now_s + delay_s, self.frozen_until_s())
         self._next_s[way] = due_s
-        return due_s - now_s
+        self._under_way[way].append(arrival)
+        self._stage.later(due_s - now_s, self._arrive_next, way)
+
+    def _arrive_next(self, way: str) -> None:
+        self._under_way[way].popleft()()
 
     # --- the keeper's side --------------------------------------------------------------------------------------
 
@@ -61,14 +71,14 @@ class ModelSocket(asyncio.Transport):
             return
         if len(data) > 1 and self._rng.random() < 0.1:
             cut = self._rng.randrange(1, len(data))
-            self._stage.later(self._due_s("in"), self._deliver, data[:cut])
+            self._send("in", partial(self._deliver, data[:cut]))
             data = data[cut:]
-        self._stage.later(self._due_s("in"), self._deliver, data)
+        self._send("in", partial(self._deliver, data))
 
     def shut(self) -> None:
         """The keeper closes; what it sent before still arrives."""
         if not self._closed and not self._broken:
-            self._stage.later(self._due_s("in"), self._end, None)
+            self._send("in", partial(self._end, None))
 
     def break_off(self) -> None:
         """Both sides lose the connection and what is on its way."""
@@ -95,7 +105,7 @@ class ModelSocket(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Bytes for the keeper."""
         if not self._closed:
-            self._stage.later(self._due_s("out"), self._arrive, bytes(data))
+            self._send("out", partial(self._arrive, bytes(data)))
 
     def _arrive(self, data: bytes) -> None:
         if not self._broken:
@@ -106,7 +116,7 @@ class ModelSocket(asyncio.Transport):
         if not self._closed:
             self._closed = True
             self._stage.later(0.0, self._protocol.connection_lost, None)
-            self._stage.later(self._due_s("out"), self._closed_arrives)
+            self._send("out", self._closed_arrives)
 
     def _closed_arrives(self) -> None:
         if not self._broken:

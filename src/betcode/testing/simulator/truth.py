@@ -105,6 +105,8 @@ class Truth:
         """Block -> the text of it that claude has printed so far, as deltas or whole."""
         self.executed: Counter[str] = Counter()
         """tool_use_id -> how often it ran."""
+        self.calls: dict[str, tuple[str, ...]] = {}
+        """tool_use_id -> the messages of the turn in which it was called."""
         self.said: dict[str, list[Said]] = {}
         """Permission id -> what people sent."""
         self.acknowledged: dict[str, tuple[str, str]] = {}
@@ -126,7 +128,7 @@ class Truth:
         run.read[uuid] += 1
         run.was_given = True
         check(run.read[uuid] == 1, "INV-1", f"message {uuid} was written twice to run {run.run} of {run.session}")
-        stored = self._ledger.messages.get(uuid)
+        stored = next((m for m in self._ledger.messages.values() if m.uuid == uuid), None)
         if stored is None:
             self._stage.fail("INV-1", f"message {uuid} was given to claude and is not stored")
             return
@@ -137,6 +139,13 @@ class Truth:
             if earlier.session == run.session and earlier.run < run.run:
                 used = any(uuid in uuids and earlier.is_seen(end) for end, uuids in earlier.tool_lines)
                 check(not used, "INV-1", f"message {uuid} was sent again although its turn had used tools")
+
+    def turn_rerun(self, run: RunTruth, uuid: str, results: frozenset[str]) -> None:
+        """claude goes on with the turn of `uuid` by itself; calls without a stored result are made anew."""
+        run.was_given = True
+        lost = [call for call, uuids in self.calls.items() if uuid in uuids and self.executed[call]]
+        again = [call for call in lost if call not in results]
+        self._stage.check(not again, "INV-1", f"the turn of {uuid} is re-run and calls {again} again, which had run")
 
     def answer_read(self, run: RunTruth, question: Question, allow: bool, given: dict[str, object] | None) -> None:
         """An answer to a question arrived at claude."""

@@ -1,0 +1,80 @@
+"""Secrets of the environment are in no file that BetCode writes (SE-3)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from betcode.client.client import Client
+from betcode.model.frames import Answer, Events, Permissions, Send
+from betcode.testing.installation import Installation, installation, scripted, session_of, until
+
+WAIT_S = 60.0
+TOOL = {"tool": {"name": "Bash", "input": {"command": "echo x >> counter.txt", "description": "w"}}}
+SECRETS = {
+    "ANTHROPIC_API_KEY": "sk-ant-api03-4f1c9a77e2",
+    "ANTHROPIC_CUSTOM_HEADERS": "X-Company: header-secret-8841c0",
+    "AWS_SECRET_ACCESS_KEY": "aws/secret+51d07b9e",
+    "GOOGLE_APPLICATION_TOKEN": "google-token-6cc2a1f4",
+    "HTTPS_PROXY": "http://user:proxy-password-7be3@127.0.0.1:9",
+    "COMPANY_PASSWORD": "plain-password-20aa51",
+}
+"""Those that claude may have, and one that it must not have. A proxy that is not used: the model is on this machine."""
+
+
+async def turn(client: Client, session: str) -> None:
+    """A turn with a question that is allowed."""
+    key = str(uuid.uuid4())
+    await client.request(Send(session=session, key=key, text=scripted("t", TOOL, {"text": "done"})))
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            for question in (await client.request(Permissions(session=session)))["permissions"]:
+                await client.request(Answer(permission=question["id"], allow=True))
+            events: list[dict[str, Any]] = (await client.request(Events(session=session, limit=500)))["events"]
+            if any(
+                e["kind"] == "message_state" and (e["message_id"], e["state"]) == (key, "completed") for e in events
+            ):
+                return
+            await asyncio.sleep(0.02)
+
+
+def written(made: Installation) -> dict[str, bytes]:
+    """Every file of the data, configuration and runtime directories."""
+    roots = (made.paths.data, made.paths.config, made.paths.runtime)
+    files: list[Path] = [path for root in roots for path in root.rglob("*") if path.is_file()]
+    return {str(path.relative_to(made.home)): path.read_bytes() for path in files}
+
+
+@pytest.mark.req("SE-3", "PS-10")
+def test_no_file_of_ours_holds_the_api_key_or_another_secret_of_the_environment() -> None:
+    found: dict[str, bytes] = {}
+
+    async def run(made: Installation) -> None:
+        made.paths.config.mkdir(mode=0o700)
+        made.paths.settings.write_text(json.dumps({"daemon": {"log_level": "debug"}}))
+        async with made.client() as client, session_of(made, client) as session:
+            await turn(client, session)
+            made.kill_daemon()
+            await turn(client, session)  # adopted
+            found.update(written(made))  # with database, write-ahead log and keeper as they are at work
+            pid = made.kill_daemon()
+            await until(lambda: made.daemon_pid() != pid, within_s=WAIT_S, what="its end")
+            made.paths.database.write_bytes(b"no database")
+            with pytest.raises(Exception, match="does not begin like a database"):
+                await made.start_daemon()
+        found.update({f"{name} at the end": content for name, content in written(made).items()})
+
+    with installation() as made:
+        made.env.update(SECRETS | {"NO_PROXY": "127.0.0.1"})
+        asyncio.run(run(made))
+    kinds = {Path(name.split(" at ")[0]).suffix or name for name in found}
+    assert {".db", ".db-wal", ".log", ".out", ".in", ".run", ".stderr"} <= kinds, "all that can hold one was looked at"
+    for name, content in found.items():
+        for variable, secret in SECRETS.items():
+            for part in (secret, secret.rpartition(" ")[2], secret.partition("@")[0]):
+                assert part.encode() not in content, f"{variable} is in {name}"
