@@ -65,7 +65,9 @@ def _say(text: str) -> None:
 
 
 async def relayed(folder: Path, clients: int, count: int, hz: float) -> Fanned:
-    """Ages of all deltas at all clients in this process, processor seconds of the fan-out, seconds in all."""
+    """Ages of all deltas at all clients in this process, processor seconds of the fan-out, seconds from the first
+    delta's printing to the last one's arrival.
+    """
     up, down = folder / "up.sock", folder / "down.sock"
     up.unlink(missing_ok=True)
     down.unlink(missing_ok=True)
@@ -74,14 +76,14 @@ async def relayed(folder: Path, clients: int, count: int, hz: float) -> Fanned:
     await middle.stdout.readline()
     readers = [asyncio.create_task(_ages_s(down)) for _ in range(clients)]
     await middle.stdout.readline()
-    begun = time.monotonic()
     first = await _program(str(up), wish(count, hz))
     read = await asyncio.gather(*readers)
-    took = time.monotonic() - begun
     used = float(await middle.stdout.readline())
     await first.wait()
     await middle.wait()
-    return Fanned([age for ages in read for age in ages], used, took)
+    seen = [one for some in read for one in some]
+    took = max(came for came, _ in seen) - min(came - age for came, age in seen)
+    return Fanned([age for _, age in seen], used, took)
 
 
 async def _program(*arguments: str) -> asyncio.subprocess.Process:
@@ -91,18 +93,19 @@ async def _program(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, *argv, stdout=pipe, cwd=FLOOD.parents[1])
 
 
-async def _ages_s(path: Path) -> list[float]:
-    """Frames are looked at and not read, as the watchers of those rows do."""
-    ages: list[float] = []
+async def _ages_s(path: Path) -> list[tuple[float, float]]:
+    """When each delta came and how old it was. Frames are looked at and not read, as the watchers of those rows do."""
+    seen: list[tuple[float, float]] = []
     async with unix_connect(str(path), compression=None, max_size=None, ping_interval=None) as connection:
         try:
             while True:
                 frame = await connection.recv(decode=False)
                 found = STAMP.search(frame) if b"delta" in frame else None
                 if found is not None:
-                    ages.append((time.monotonic_ns() - int(found.group())) / 1e9)
+                    now_ns = time.monotonic_ns()
+                    seen.append((now_ns / 1e9, (now_ns - int(found.group())) / 1e9))
         except ConnectionClosed:
-            return ages
+            return seen
 
 
 if __name__ == "__main__":

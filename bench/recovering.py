@@ -147,12 +147,13 @@ async def _kill(made: Installation, client: Client, file: Path) -> tuple[float, 
     async with session_of(made, client, allow=("Bash",)) as session:
         stream = client.stream(session)
         sent = time.monotonic()
-        prompt = scripted("long", {"text": "first"}, {"tool": {"name": "Bash", "input": command}}, answer)
+        prompt = scripted("long", {"text": "first", "tool": {"name": "Bash", "input": command}}, answer)
         await send(client, session, prompt)
         first = killed = again = 0.0
         crashed = False
         async for news in stream:
-            if isinstance(news, Increment) and not first:
+            text = isinstance(news, Increment) or (isinstance(news, Durable) and news.event["kind"] == "assistant")
+            if text and not first:
                 first = time.monotonic() - sent
             elif isinstance(news, Increment) and not killed and news.offset > 40:
                 summaries = (await client.request(GetStatus()))["sessions"]

@@ -32,13 +32,13 @@ MISSES = {
     "50 clients, burst of 2,000, deltas represented": "the clients read on the same two processors.",
     "50 clients, burst of 2,000, age of the text, p99": "the clients read on the same two processors, and the flood"
     " prints faster than one processor reads fifty times.",
-    "50 clients, burst of 2,000, daemon's CPU per 10,000": "fewer deltas were merged than the target takes for granted.",
+    "50 clients, burst of 2,000, daemon's CPU per 10,000": "fewer deltas were merged than the target assumes.",
     "ingest of one noisy session, durable": "the disk or the processor was slower than the anchors say.",
     "durable acknowledgement of a message under load, p50": "a sync and a commit follow each other, and the daemon's"
     " event loop turns several times for a message, each time behind lines of the other session.",
     "the same, p99": "a round of syncs falls together with one of the keepers'.",
-    "daemon ready": "three and a half times `import asyncio` alone: modules to import, a database to open, claude to ask"
-    " for its version.",
+    "daemon ready": "three and a half times `import asyncio` alone: modules to import, a database to open, claude to"
+    " ask for its version.",
     "kill -9 of the daemon, ten running turns, all streaming again": "the start of the daemon is in it; ten clients and"
     " ten keepers connect at once on two processors.",
 }

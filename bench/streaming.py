@@ -64,7 +64,8 @@ def latency(pairs: int) -> list[Figure]:
             anchor_value=hops.median,
             ratio=added.median / hops.median,
             remark=f"The relays, with nothing of ours, add {hops.median:.2g} ms; the pipe alone takes"
-            f" {pipes.median:.2g} ms. Keeper, daemon and client use {work.median:.2g} ms of processor time for a delta.",
+            f" {pipes.median:.2g} ms. Keeper, daemon and client use {work.median:.2g} ms of processor time for a delta,"
+            " some of it after it was sent.",
         ),
         figure(
             "the same, p99 by that of the pipe",
@@ -118,8 +119,8 @@ def burst(pairs: int) -> list[Figure]:
             at_least=0.95,
             anchor="pipe alone",
             ratio=ratios.median,
-            remark=f"A turn of one delta takes {empty.median:.2g} ms; without it the way itself has {ways.median:.2f} of"
-            " the pipe's speed.",
+            remark=f"A turn of one delta takes {empty.median:.2g} ms; without it the way itself has {ways.median:.2f}"
+            " of the pipe's speed.",
         ),
         figure(ways_name, "x", ways, anchor="a turn of one delta, ms", anchor_value=empty.median),
         figure("the same, deltas a second to the durable end of the turn", "1/s", rates),
