@@ -15,7 +15,7 @@ from bench.figures import Figure
 PAGE = Path(__file__).resolve().parents[1] / "docs/benchmarks.md"
 FRAMES = (
     "fifty frames are written one after the other, each wakes a reader, and the readers share the processors with the"
-    " daemon; what the relays below do not have is the daemon's own: keeper, journal, a place and a bell for each client."
+    " daemon; what the relays below do not have is the daemon's own: journal, session, a place for each client."
 )
 MISSES = {
     "added latency, 100 deltas/s, one client, p50": "a delta passes three processes where the pipe has one, each of"
@@ -30,11 +30,11 @@ MISSES = {
     "50 clients, burst of 2,000, age of the text, p99": "the clients read on the same two processors: raw sockets, the"
     " anchor, show how much of it is theirs.",
     "durable acknowledgement of a message under load, p50": "measured apart, on a quiet machine and without the other"
-    " session, it takes 1.7 ms: 0.6 of processor time in the daemon's event loop, 0.4 in the writer's statements, 0.3 in"
-    " other threads, 0.2 in the client, and the sync; with the other session a tenth more.",
+    " session, it takes 1.7 ms: 0.6 of processor time in the daemon's event loop, 0.4 in the writer's statements, 0.3"
+    " in other threads, 0.2 in the client, and the sync; with the other session a tenth more.",
     "daemon ready": "three to three and a half times `import asyncio` alone. Its steps are in the daemon's log.",
-    "kill -9 of the daemon, ten running turns, all streaming again": "the start of the daemon, the anchor, is in it; the"
-    " rest is that ten clients and ten keepers connect again.",
+    "kill -9 of the daemon, ten running turns, all streaming again": "the start of the daemon, the anchor, is in it;"
+    " the rest is that ten clients and ten keepers connect again.",
 }
 """Name of a figure -> why it misses its target, for people. What was measured apart follows as the figure's remark."""
 
