@@ -33,8 +33,8 @@ check: $(STAMP)  ## what CI asks for beside the tests: lint, format, types, laye
 	$(BIN)/python -m pytest -q tests/architecture
 	$(BIN)/python tools/generate_docs.py --check
 
-bench: $(STAMP)  ## measure, and compare with the limits of this machine
-	$(BIN)/python -m bench
+bench: $(STAMP)  ## measure all and write docs/benchmarks.md (20 minutes); for a look ROWS="latency burst" PAIRS=3
+	$(BIN)/python -m bench $(if $(PAIRS),--pairs $(PAIRS)) $(ROWS)
 
 plant: $(STAMP)  ## prove that tests can fail: plant known bugs in a copy; BUG=name for one
 	$(BIN)/python tools/plant.py $(BUG)

@@ -13,7 +13,8 @@ class Figure:
     """One measured value beside its target and its anchor.
 
     `ratio` is value by anchor where both are of one kind, else None. `low` and `high` are the quartiles of `value` over
-    the repetitions. A target is missed only when it lies outside them.
+    the repetitions. A target is missed only when it lies outside them. `remark` is shown when the target is missed:
+    what was measured apart. `note` is always shown: what the figure does not say.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Figure:
     high: float | None = None
     ratio: float | None = None
     remark: str = ""
+    note: str = ""
     samples: int = 1
 
 

@@ -40,9 +40,9 @@ def flooded() -> Iterator[Installation]:
         yield made
 
 
-def wish(count: int, hz: float) -> str:
-    """The text of a message that asks for so many deltas."""
-    return json.dumps({"count": count, "hz": hz})
+def wish(count: int, hz: float, *, ready: bool = False) -> str:
+    """The text of a message that asks for so many deltas; `ready`: all made before the first is printed."""
+    return json.dumps({"count": count, "hz": hz, "ready": ready})
 
 
 class Watcher:
@@ -51,6 +51,8 @@ class Watcher:
     def __init__(self) -> None:
         self.ages_s: list[float] = []
         self.ended_s = 0.0
+        self.printed_s = 0.0
+        """When the flood began to print the last turn."""
 
     async def watch(self, made: Installation, session: str, ready: asyncio.Event, *, turns: int = 1) -> None:
         """Until so many turns have ended."""
@@ -64,6 +66,7 @@ class Watcher:
                 elif isinstance(news, Durable) and news.event["kind"] == "turn_ended":
                     turns -= 1
                     self.ended_s = time.monotonic()
+                    self.printed_s = int(news.event["text"]) / 1e9
                     if not turns:
                         return
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import click
 
@@ -50,27 +49,14 @@ def run(invocation: Invocation, *, report_fd: int | None, slots: int | None, rep
       betcode daemon run
       BETCODE_DAEMON_LOG_LEVEL=debug betcode daemon run
     """
-    from betcode.config.load import Loaded, load
-    from betcode.daemon.app import run_daemon
-    from betcode.daemon.report import StartReport
+    from betcode.daemon.start import start as start_here
 
-    def load_again() -> Loaded:
-        flags = {"agent.claude": invocation.claude_program() or None, "daemon.slots": slots}
-        return load(flags=flags, env=invocation.env, project_dir=None, paths=invocation.paths)
-
-    begun = time.monotonic()
-    try:
-        loaded = load_again()
-    except BetcodeError as error:
-        StartReport(report_fd).failed(error)
-        raise
-    return run_daemon(
+    return start_here(
         invocation.paths,
-        loaded,
-        configured_in_s=time.monotonic() - begun,
-        reload=load_again,
+        invocation.env,
+        claude=invocation.claude_program() or None,
+        slots=slots,
         report_fd=report_fd,
-        foreground=report_fd is None,
         replaces=replaces,
     )
 

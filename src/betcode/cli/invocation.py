@@ -33,14 +33,14 @@ class Invocation:
         return find_paths(self.flags, self.env)
 
     def daemon_argv(self) -> list[str]:
-        """The command of a daemon for these directories, in the foreground."""
+        """The command of a daemon for these directories."""
         paths = self.paths
         # -P: a file betcode.py or json.py in the user's project must not be imported instead of ours.
-        argv = [sys.executable, "-P", "-m", "betcode"]
+        argv = [sys.executable, "-P", "-m", "betcode.daemon"]
         argv += ["--config-dir", str(paths.config), "--data-dir", str(paths.data), "--runtime-dir", str(paths.runtime)]
         if self.claude:
             argv += ["--claude", self.claude_program()]
-        return [*argv, "daemon", "run"]
+        return argv
 
     def claude_program(self) -> str:
         """--claude as the daemon can use it, which works in another directory: a path is made absolute."""

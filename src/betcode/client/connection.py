@@ -186,7 +186,7 @@ class Connection:
     async def _read(self) -> None:
         try:
             while True:
-                self._take(decode_frame(await self._socket.recv()))
+                self._take(decode_frame(await self._socket.recv(decode=False)))
         except ConnectionClosed as closed:
             self._end(closed)
         finally:

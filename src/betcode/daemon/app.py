@@ -138,14 +138,10 @@ class _App:
         warn_of(self.settings, self.log)
         steps = StartSteps(self.log)
         steps.took("configuration", configured_in_s)
-        with steps.step("claude"):
-            claude = await check_claude(self.config)
-        self.log.info("claude found", version=claude.version)
         metrics = Metrics()
-        store = await SqliteStore.open(
-            self.paths.database, rng=Random(), observe=metrics.stored, failed=metrics.store_failed
-        )
+        claude, store = await self._claude_and_store(metrics, steps)
         try:
+            self.log.info("claude found", version=claude.version)
             launcher = KeeperLauncher(
                 self.paths.sessions,
                 claude,
@@ -180,6 +176,25 @@ class _App:
         finally:
             await store.close()
             self.log.info("the daemon has stopped")
+
+    async def _claude_and_store(self, metrics: Metrics, steps: StartSteps) -> tuple[ClaudeBinary, SqliteStore]:
+        """Both at once, since each takes a while. Raises what is wrong with claude first, else with the database."""
+
+        async def check() -> ClaudeBinary:
+            with steps.step("claude"):
+                return await check_claude(self.config)
+
+        opening = SqliteStore.open(
+            self.paths.database, rng=Random(), observe=metrics.stored, failed=metrics.store_failed
+        )
+        claude, store = await asyncio.gather(check(), opening, return_exceptions=True)
+        if isinstance(claude, BaseException):
+            if isinstance(store, SqliteStore):
+                await store.close()
+            raise claude
+        if isinstance(store, BaseException):
+            raise store
+        return claude, store
 
     async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps) -> None:
         def status() -> dict[str, Any]:

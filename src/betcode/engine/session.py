@@ -268,7 +268,7 @@ class SessionRunner:
                 self._on_gone(news)
 
     async def _read(self, output: Output) -> None:
-        self.session = replace(self.session, heard_s=self.world.clock.now().steady_s)
+        heard_s = self.world.clock.now().steady_s
         missing = self._ingest.gap_before(output.offset)
         if missing is not None:
             cause = "the journal continues later than it should"
@@ -277,16 +277,17 @@ class SessionRunner:
         for part in self._ingest.read(output.offset, output.data):
             for fact, shown in part:
                 self._step(Saw(fact, shown))
-            self._note_position()
+            self._note_position(heard_s)
             await self._committer.breathe(self._ingest.lines)
 
-    def _note_position(self) -> None:
-        """What is committed from here on includes that the output was read this far."""
+    def _note_position(self, heard_s: float) -> None:
+        """What is committed from here on includes that the output was read this far. A copy of the session is dear."""
         position = self._ingest.position
-        self.session = replace(self.session, offset=position)
+        news: dict[str, Any] = {"heard_s": max(heard_s, self.session.heard_s), "offset": position}
         if self.feed.transcript.clean:
             answers = tuple((scope, name, done) for scope, (name, done) in self.feed.transcript.answers.items())
-            self.session = replace(self.session, checkpoint=position, answers=answers)
+            news |= {"checkpoint": position, "answers": answers}
+        self.session = replace(self.session, **news)
         self.feed.position = (self.session.run, position)
         self.feed.wake()
 

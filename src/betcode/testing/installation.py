@@ -52,7 +52,7 @@ class Installation:
         """Start a daemon in the background, as a client would; returns when it answers."""
         self.paths.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         await start_daemon(
-            [sys.executable, "-m", "betcode", "daemon", "run"],
+            [sys.executable, "-P", "-m", "betcode.daemon"],
             env=self.env,
             stderr_path=self.paths.stderr,
             socket_path=self.paths.socket,

@@ -1,0 +1,55 @@
+"""The daemon's start from its settings on, the same for `betcode daemon run` and for `python -m betcode.daemon`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from betcode.config.load import Loaded, load
+from betcode.config.paths import Paths
+from betcode.daemon.app import run_daemon
+from betcode.daemon.report import StartReport
+from betcode.model.errors import BetcodeError
+
+
+def start(
+    paths: Paths,
+    env: Mapping[str, str],
+    *,
+    claude: str | None = None,
+    slots: int | None = None,
+    report_fd: int | None = None,
+    replaces: bool = False,
+) -> int:
+    """Read the settings and run until the end. Returns the exit status.
+
+    Args:
+        paths: where everything is.
+        env: the variables that may hold settings.
+        claude: the program, instead of the setting.
+        slots: turns at the same time, instead of the setting.
+        report_fd: as for `run_daemon`; a daemon without one belongs to a terminal or a service manager.
+        replaces: as for `run_daemon`.
+
+    Raises:
+        BetcodeError: the daemon could not start; also reported on `report_fd`.
+    """
+
+    def read() -> Loaded:
+        return load(flags={"agent.claude": claude, "daemon.slots": slots}, env=env, project_dir=None, paths=paths)
+
+    begun = time.monotonic()
+    try:
+        loaded = read()
+    except BetcodeError as error:
+        StartReport(report_fd).failed(error)
+        raise
+    return run_daemon(
+        paths,
+        loaded,
+        configured_in_s=time.monotonic() - begun,
+        reload=read,
+        report_fd=report_fd,
+        foreground=report_fd is None,
+        replaces=replaces,
+    )
