@@ -11,9 +11,12 @@ from betcode.keeper import bare
 from betcode.keeper.limits import OUT_FRAME_BYTES_MAX
 from betcode.keeper.protocol import (
     HEAD,
+    VERSION_MAX,
+    VERSION_MIN,
     FrameReader,
     Kind,
     ProtocolError,
+    agreed,
     attach_frame,
     end_frame,
     frame,
@@ -144,3 +147,22 @@ def test_an_interpreter_without_the_c_module_uses_the_public_json(monkeypatch: p
     decode, encode = bare._pick_json()
     assert decode == json.loads
     assert encode({"a": [1, None]}) == '{"a":[1,null]}'
+
+
+@pytest.mark.req("PS-6")
+@pytest.mark.parametrize(
+    "spoken, version",
+    [
+        ([VERSION_MIN, VERSION_MAX], VERSION_MAX),
+        ([VERSION_MIN, VERSION_MAX + 5], VERSION_MAX),  # a newer keeper that still knows ours
+        ([0, VERSION_MIN], VERSION_MIN),  # an older one
+        ([VERSION_MAX + 1, VERSION_MAX + 2], None),
+        ([0, VERSION_MIN - 1], None),
+        ([VERSION_MIN], None),
+        (["1", "1"], None),
+        ([True, True], None),
+        (None, None),
+    ],
+)
+def test_both_sides_speak_the_highest_version_that_both_know(spoken: object, version: int | None) -> None:
+    assert agreed(spoken) == version

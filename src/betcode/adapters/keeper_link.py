@@ -229,12 +229,18 @@ class KeeperLink:
         if hello is None or hello.get("run") != self._run:
             writer.close()
             return False
+        version = protocol.agreed(hello.get("protocol"))
+        if version is None:  # of a release too far from this one: claude is to go on under a keeper of this release
+            self._troubled(f"it speaks protocol {hello.get('protocol')}, which this version of BetCode does not know")
+            writer.close()
+            return False
         self.keeper_pid, self.claude_pid = pid_of(hello.get("keeper_pid")), pid_of(hello.get("claude_pid"))
         end = hello.get("out_end")
         if isinstance(end, int) and end < self._position:
             self._news.append(Lost(end, self._position - 1, "the machine lost the end of the journal"))
             self._position = end
-        writer.write(protocol.attach_frame(generation=self._generation, from_offset=self._position))
+        attach = protocol.attach_frame(generation=self._generation, from_offset=self._position, protocol=version)
+        writer.write(attach)
         for frame in self._unconfirmed.values():
             writer.write(frame)
         if self._end_asked is not None:

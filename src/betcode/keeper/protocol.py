@@ -161,6 +161,14 @@ def stdin_payload(payload: bytes) -> tuple[str, bytes]:
     return line_id, b"".join((memoryview(payload)[start:], b"\n"))  # one copy: a line may have 64 MiB
 
 
+def agreed(spoken: object) -> int | None:
+    """The highest version that this side and one whose HELLO says `protocol: [min, max]` know; None without one."""
+    if not isinstance(spoken, list) or len(spoken) != 2 or not all(type(version) is int for version in spoken):
+        return None
+    version = min(VERSION_MAX, spoken[1])
+    return version if version >= max(VERSION_MIN, spoken[0]) else None
+
+
 def attach_frame(*, generation: int, from_offset: int, protocol: int = VERSION_MAX) -> bytes:
     """An ATTACH frame. `generation` grows with every daemon start; `from_offset` is what the daemon has, in bytes."""
     return json_frame(Kind.ATTACH, {"protocol": protocol, "generation": generation, "from": from_offset})
