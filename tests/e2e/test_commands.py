@@ -13,20 +13,9 @@ import pytest
 
 from betcode.model import limits
 from betcode.testing.command import Command, Ended
-from betcode.testing.installation import Installation, installation, scripted, words
+from betcode.testing.installation import Installation, scripted, words
 
 TOUCH = {"tool": {"name": "Bash", "input": {"command": "touch here.txt"}}}
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Installation]:
-    with installation() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def betcode(made: Installation) -> Command:
-    return Command(made.env, made.project)
 
 
 @pytest.fixture

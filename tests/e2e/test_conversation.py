@@ -6,26 +6,14 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from betcode.testing.command import Command, Terminal
-from betcode.testing.installation import Installation, installation, scripted, words
+from betcode.testing.installation import Installation, scripted, words
 
 SLOW = {"words": 400, "delta_ms": 50}
 """20 s of an answer: long enough to be stopped in the middle."""
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Installation]:
-    with installation() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def betcode(made: Installation) -> Command:
-    return Command(made.env, made.project)
 
 
 def begin(terminal: Terminal) -> str:

@@ -8,7 +8,6 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,20 +15,9 @@ from betcode.client.client import Client
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Create, Delete, Send, Watch
 from betcode.testing.command import Command
-from betcode.testing.installation import Installation, installation, scripted
+from betcode.testing.installation import Installation, scripted
 
 SLOW = {"words": 400, "delta_ms": 50}
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Installation]:
-    with installation() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def betcode(made: Installation) -> Command:
-    return Command(made.env, made.project)
 
 
 def run(betcode: Command, text: str = "good day") -> str:

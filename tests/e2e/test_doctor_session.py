@@ -7,27 +7,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from betcode.testing.command import Command
-from betcode.testing.installation import Installation, installation, scripted
+from betcode.testing.installation import Installation, scripted
 
 WAIT_S = 60.0
 TOOL = {"tool": {"name": "Bash", "input": {"command": "touch never; tail -f /dev/null", "description": "w"}}}
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Installation]:
-    with installation() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def betcode(made: Installation) -> Command:
-    return Command(made.env, made.project)
 
 
 def new_session(betcode: Command, *options: str) -> str:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from betcode.cli.main import cli
 from betcode.testing.command import Command
-from betcode.testing.installation import Installation, installation, scripted
+from betcode.testing.installation import scripted
 
 WITHOUT_JSON = {
     "run": "--output-format says in which form",
@@ -34,17 +34,6 @@ def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[t
 
 COMMANDS = {" ".join(path): command for path, command in walk(cli)}
 VERBS = {path: command for path, command in COMMANDS.items() if not isinstance(command, click.Group)}
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Installation]:
-    with installation() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def betcode(made: Installation) -> Command:
-    return Command(made.env, made.project)
 
 
 @pytest.mark.parametrize("path", COMMANDS)

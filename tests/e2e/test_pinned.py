@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,10 @@ from websockets.exceptions import ConnectionClosed
 
 from betcode.model import limits
 from betcode.testing.command import Command
-from betcode.testing.installation import Installation, installation, scripted
+from betcode.testing.installation import Installation, scripted
 
 STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e]")
 EVIL = "before \x1b]0;title\x07 \x9b31m \u202etxet\u202c \u200b after"
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Installation]:
-    with installation() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def betcode(made: Installation) -> Command:
-    return Command(made.env, made.project)
 
 
 @contextlib.asynccontextmanager

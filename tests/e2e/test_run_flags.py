@@ -2,24 +2,11 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 
 import psutil
-import pytest
 
 from betcode.testing.command import Command
-from betcode.testing.installation import Installation, installation, scripted
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Installation]:
-    with installation() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def betcode(made: Installation) -> Command:
-    return Command(made.env, made.project)
+from betcode.testing.installation import Installation, scripted
 
 
 def test_the_hint_for_an_option_in_the_wrong_place_says_where_it_belongs(betcode: Command) -> None:

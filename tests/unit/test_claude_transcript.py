@@ -61,7 +61,7 @@ def test_at_each_moment_of_a_turn_it_is_known_what_is_stored(
 ) -> None:
     found = recorded(name)
     assert (len(found.messages), len(found.calls), len(found.results)) == (messages, calls, results)
-    assert len(found.dangling) == calls - results
+    assert len(found.calls - found.results) == calls - results
     assert (found.found, found.whole, found.damaged) == (True, True, 0)
     assert not found.answered
 
@@ -122,7 +122,7 @@ def test_prompts_of_other_processes_are_foreign_and_ours_are_not(name: str) -> N
     said = {entry["uuid"]: entry["message"]["content"] for entry in entries if entry["type"] == "user"}
     ours = {uuid for uuid, text in said.items() if text == "second of ours" or text.startswith("go ")}
     assert len(ours) == 2
-    foreign = [said[uuid][:12] for uuid in recorded(name).foreign(ours)]
+    foreign = [said[uuid][:12] for uuid in recorded(name).prompts if uuid not in ours]
     assert foreign == [
         "hi from anot", "slow @script", "hi via -c", "hello from s", "hello from b", "typed by a p",
     ]  # fmt: skip

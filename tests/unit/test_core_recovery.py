@@ -139,3 +139,9 @@ def test_a_turn_is_stored_whole_and_more_open_calls_than_are_kept_are_a_doubt() 
 def test_a_turn_stored_by_an_earlier_version_is_doubtful_if_it_had_called_tools() -> None:
     assert from_stored(["m", True, 2, ""]).doubt
     assert not from_stored(["m", True, 0, ""]).doubt
+
+
+@pytest.mark.req("PS-5")
+def test_claude_hears_of_the_background_tasks_that_ended_with_its_process() -> None:
+    text = told(MESSAGE, Moment.ANSWERING, Turn(MESSAGE.id), KNOWN, "It ended", ("the long tests",))
+    assert "the long tests" in text

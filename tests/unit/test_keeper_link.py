@@ -15,7 +15,13 @@ from betcode.keeper.protocol import Kind
 from betcode.model.news import Output, Troubled
 
 OUTPUT = b"first\nsecond\nthird\n"
-HELLO: dict[str, object] = {"run": 1, "out_end": len(OUTPUT), "keeper_pid": 1, "claude_pid": 2}
+HELLO: dict[str, object] = {
+    "protocol": [protocol.VERSION_MIN, protocol.VERSION_MAX],
+    "run": 1,
+    "out_end": len(OUTPUT),
+    "keeper_pid": 1,
+    "claude_pid": 2,
+}
 Send = Callable[[int, int], None]
 """Sends the output between two offsets."""
 

@@ -163,7 +163,10 @@ class KeeperLauncher:
         """What claude has stored of the session's conversation; if that cannot be read, nothing is sure. Blocks."""
         try:
             env = child_environment(self._environment, row.options, self.env_pass)
-            return read_conversation(env, row.claude_session_id)
+            found = read_conversation(env, row.claude_session_id)
+            if found.damaged:
+                self._log.warning("claude's transcript has damaged lines", session_id=row.id, lines=found.damaged)
+            return found
         except BetcodeError as error:
             self._log.error("what claude has stored cannot be read", error_type=error.code, detail=str(error))
             return Conversation(found=True, whole=False)

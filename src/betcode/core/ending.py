@@ -108,7 +108,7 @@ def _way(draft: Draft, message: Message, news: Ended) -> tuple[Moment, Way]:
         # claude runs a message again that it had taken into another's turn, drops one that something follows, and must
         # hear what became of its tasks.
         way = Way.TELL
-    if way is Way.RERUN and news.known.rerun_spent:
+    if way is Way.RERUN and (news.known.rerun_spent or draft.session.tasks):
         way = Way.TELL
     return moment, way
 
@@ -145,7 +145,7 @@ def _go(draft: Draft, message: Message, moment: Moment, way: Way, news: Ended) -
 def tell(draft: Draft, message: Message, moment: Moment, known: Conversation, cause: str) -> None:
     """The next process, or this one, is told to go on with `message` and what is unknown about it."""
     turn = draft.session.turn
-    text = recovery.told(message, moment, turn, known, cause)
+    text = recovery.told(message, moment, turn, known, cause, draft.session.tasks)
     reason = f"claude ended in the middle of it ({moment.value}); the next one is told so and goes on"
     draft.move_message(message, MessageState.QUEUED, reason, run=0, attempt=message.attempt + 1, told=text)
     calls = [call for call in (turn.calls if turn is not None else ()) if call.may_have_run]
@@ -266,11 +266,7 @@ def count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...]
         draft.notice("warning", "agent.error", f"{what}.{said}", f"It is started again {when}.")
     else:
         wait = delay_s(attempt, first_s=draft.policy.backoff_first_s, max_s=draft.policy.backoff_max_s, rng=draft.rng)
-        draft.set(restart_s=now + wait)
-        draft.notice(
-            "warning",
-            "agent.error",
-            f"{what}; restarting in {wait:.1f} s, attempt {attempt} of {draft.policy.crashes_max}.{said}",
-            hint,
-        )
+        next_step = f"{what}; restarting in {wait:.1f} s, attempt {attempt} of {draft.policy.crashes_max}"
+        draft.set(restart_s=now + wait, reason=next_step)
+        draft.notice("warning", "agent.error", f"{next_step}.{said}", hint)
     messages.pump(draft)

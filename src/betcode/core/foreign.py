@@ -9,16 +9,11 @@ was said elsewhere. What a person has released is not asked about again.
 from __future__ import annotations
 
 from betcode.core.draft import Draft
-from betcode.core.effects import EndProcess
 from betcode.core.inputs import Sighted
 from betcode.core.life import Process, Session
+from betcode.core.stopping import end_process
 from betcode.model import limits
 from betcode.model.other_claude import OtherClaude
-
-HINT = (
-    "Finish there and close it, then let this session go on, with what was said there: betcode sessions release ID. "
-    "Or start another session."
-)
 
 
 def name_of(other: OtherClaude) -> str:
@@ -51,7 +46,13 @@ def on_sight(draft: Draft, sight: Sighted) -> None:
     what = f"another claude works on this conversation ({what})" if others else "somebody spoke with claude elsewhere"
     draft.tell(f"held: {what}")
     if not session.strangers:  # else its people have been asked already, and have not answered
-        draft.notice("warning", "session.foreign_use", f"{what}; nothing more is handed over here", HINT)
+        draft.notice(
+            "warning",
+            "session.foreign_use",
+            f"{what}; nothing more is handed over here",
+            "Finish there and close it, then let this session go on, with what was said there: "
+            f"betcode sessions release {session.id}",
+        )
     retire(draft)
 
 
@@ -60,8 +61,7 @@ def retire(draft: Draft) -> None:
     session = draft.session
     idle = session.turn is None and session.current is None and not session.tasks
     if session.strangers and session.process is Process.READY and idle:
-        draft.set(process=Process.STOPPING, ready_by_s=None)
-        draft.do(EndProcess(session.run, draft.policy.stop_grace_s))
+        end_process(draft)
 
 
 def release(draft: Draft) -> None:

@@ -96,7 +96,8 @@ def pump(draft: Draft) -> None:
     if session.crashed:
         return _explain(draft, "claude ended too often; retry the session")
     if session.restart_s is not None:
-        return _explain(draft, "claude is being restarted")
+        restarts = session.process is Process.NONE
+        return _explain(draft, "claude is being restarted" if restarts else "it goes on after a while")
     if session.gated:
         return _explain(draft, "other sessions have all slots; it goes on by itself")
     if session.process is Process.NONE:
@@ -154,7 +155,7 @@ def _write(draft: Draft, message: Message) -> None:
 
 
 def _say(message: Message) -> Say:
-    return Say(MessageId(message.uuid), message.told if message.attempt else message.text)
+    return Say(MessageId(message.uuid), message.said)
 
 
 def written_again(draft: Draft) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from betcode.core import ending, messages, permissions, queue, silence
 from betcode.core.draft import Draft
-from betcode.core.effects import EndProcess, Initialize, Write
+from betcode.core.effects import Initialize, Write
 from betcode.core.inputs import Behind, Close, Halt, NotWritten, Retry, Started, StartFailed, Written
 from betcode.core.life import Process
+from betcode.core.stopping import end_process
 from betcode.model import limits
 from betcode.model.events import Gap, Notice
 from betcode.model.facts import ControlAnswer
@@ -32,9 +33,9 @@ def on_started(draft: Draft, news: Started) -> None:
         queue.written_again(draft)
         permissions.written_again(draft)
     if session.closing or session.process is Process.STOPPING:
-        _end(draft)
+        end_process(draft)
     elif session.process is Process.FAILING:
-        _end(draft, Process.FAILING)
+        end_process(draft, Process.FAILING)
     elif news.adopted:
         messages.pump(draft)  # what waited for a delay waits no longer: delays are not kept over a restart
 
@@ -101,7 +102,7 @@ def on_not_written(draft: Draft, news: NotWritten) -> None:
             f"a line could not be given to claude: {news.reason}",
             "claude is restarted and the line is sent again where that is safe.",
         )
-        _end(draft, Process.FAILING)
+        end_process(draft, Process.FAILING)
 
 
 def retry(draft: Draft, request: Retry) -> None:
@@ -129,7 +130,7 @@ def close(draft: Draft, request: Close) -> None:
     permissions.deny_all(draft, by=request.by, message="The user closed the session; the tool was not run.")
     if not ending.close_if_asked(draft):
         draft.tell(draft.session.reason)
-        _end(draft)
+        end_process(draft)
     draft.reply(request.ticket, state="CLOSED" if draft.session.closed else "closing")
 
 
@@ -152,15 +153,8 @@ def halt(draft: Draft, request: Halt) -> None:
     draft.set(held=bool(draft.session.messages))
     draft.tell("the daemon was stopped with its sessions")
     if draft.session.process is not Process.NONE:
-        _end(draft)
+        end_process(draft)
     draft.reply(request.ticket, process=draft.session.process.value)
-
-
-def _end(draft: Draft, how: Process = Process.STOPPING) -> None:
-    starting = draft.session.process is Process.STARTING
-    draft.set(process=how, ready_by_s=None)
-    if not starting:  # one that is being started has no keeper yet: it is ended when it is there
-        draft.do(EndProcess(draft.session.run, draft.policy.stop_grace_s))
 
 
 def on_time(draft: Draft) -> None:
@@ -174,7 +168,7 @@ def on_time(draft: Draft) -> None:
             f"claude did not answer within {draft.policy.ready_wait_s:.0f} s of its start",
             "It is ended and started again.",
         )
-        _end(draft, Process.FAILING)
+        end_process(draft, Process.FAILING)
     if session.rerun_by_s is not None and now >= session.rerun_by_s:
         ending.no_rerun(draft)
     silence.on_time(draft)

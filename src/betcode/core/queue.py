@@ -73,8 +73,7 @@ def on_withdrawn(draft: Draft, fact: ControlAnswer) -> None:
     uuid = fact.request_id.removeprefix(WITHDRAW)
     for message in draft.session.messages:
         if message.uuid == uuid and message.state in GIVEN and fact.body.get("cancelled") is True:
-            text = message.told if message.attempt else message.text
-            again = {"attempt": message.attempt + 1, "told": text, "run": 0}
+            again = {"attempt": message.attempt + 1, "told": message.said, "run": 0}
             draft.move_message(message, MessageState.QUEUED, HELD, **again)
             draft.set(held=True)
 

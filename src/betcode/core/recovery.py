@@ -11,6 +11,7 @@ printed. `TABLE` says for each pair how to go on. docs/recovery.md shows it; it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +19,7 @@ from betcode.core.turn import Turn
 from betcode.model import limits
 from betcode.model.conversation import Conversation
 from betcode.model.rows import Message
+from betcode.model.states import MessageState
 
 
 class Moment(StrEnum):
@@ -118,7 +120,7 @@ def moment_of(message: Message, turn: Turn | None, written: frozenset[str], know
     """
     seen = turn is not None and turn.message_id == message.id and (turn.begun or turn.tools > 0 or bool(turn.done))
     given = message.uuid in written or message.uuid in known.messages  # to this process, or to an earlier one
-    if not given and message.state.value == "delivering" and not seen:
+    if not given and message.state is MessageState.DELIVERING and not seen:
         return Moment.UNWRITTEN
     if known.answered and message.uuid in known.messages:
         return Moment.FINISHED
@@ -156,7 +158,9 @@ def way_of(moment: Moment, stored: Stored, *, again: bool, asks: bool) -> Way:
     return Way.ASK if asks and moment is Moment.TOOL_RUNNING else way
 
 
-def told(message: Message, moment: Moment, turn: Turn | None, known: Conversation, cause: str) -> str:
+def told(
+    message: Message, moment: Moment, turn: Turn | None, known: Conversation, cause: str, tasks: Sequence[str] = ()
+) -> str:
     """What claude is told instead of the message, so that it can go on without repeating anything blindly.
 
     Args:
@@ -165,6 +169,7 @@ def told(message: Message, moment: Moment, turn: Turn | None, known: Conversatio
         turn: the calls that were seen.
         known: what the transcript says.
         cause: how the turn came to its end, as a sentence without a full stop.
+        tasks: what ran in the background and ended with the process.
     """
     parts = [f"[BetCode] {cause}, in the middle of your work on the user's last message. This is not from the user."]
     calls = turn.calls if turn is not None else ()
@@ -172,9 +177,11 @@ def told(message: Message, moment: Moment, turn: Turn | None, known: Conversatio
         parts.append(f"Your call of {call.tool} {call.brief} {_outcome(call.may_have_run)}")
     for call in turn.unstored(known.results) if turn is not None and moment is not Moment.ANSWERING else ():
         parts.append(f"Your call of {call.tool} {call.brief} had ended, but its result may be missing above.")
+    if tasks:
+        parts.append(f"What ran in the background has ended too; how far it got is unknown: {', '.join(tasks)}.")
     parts.append("Go on from where you stopped. Do not repeat a call whose outcome is unknown before you have checked.")
     if message.uuid not in known.messages:
-        parts.append(f"The user's message was:\n\n{(message.told if message.attempt else '') or message.text}")
+        parts.append(f"The user's message was:\n\n{message.said}")
     text = "\n".join(parts)
     return text if len(text.encode()) <= limits.PROMPT_BYTES_MAX else "\n".join(parts[:-1])
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from betcode.core.draft import Draft
-from betcode.core.effects import EndProcess, StopTurn, Write
+from betcode.core.effects import StopTurn, Write
 from betcode.core.life import BUSY, Process, Session
+from betcode.core.stopping import end_process
 from betcode.core.turn import Turn
 from betcode.model.facts import ApiRetry, Fact, PermissionRequest, RequestSent, ToolCall, ToolResult, TurnResult
 from betcode.model.policy import Policy
@@ -70,8 +71,7 @@ def on_time(draft: Draft) -> None:
             f"claude did not obey an interrupt within {policy.interrupt_grace_s:.0f} s",
             "It is ended, and started again if anything waits for it.",
         )
-        draft.set(process=Process.FAILING, ready_by_s=None)
-        draft.do(EndProcess(session.run, policy.stop_grace_s))
+        end_process(draft, Process.FAILING)
         return
     line_id = f"{LINE}{session.seq}"
     code = "agent.stall" if session.api else "agent.hang"

@@ -79,7 +79,7 @@ def with_call(turn: Turn, fact: ToolCall) -> Turn:
 
 
 def with_result(turn: Turn, tool_use_id: str) -> Turn:
-    """A call has its result. One that nobody saw being made is a doubt, unless it has a result already."""
+    """A call has its result. What belongs to no open call, as a result that comes twice, changes nothing."""
     ended = tuple(call for call in turn.calls if call.id == tool_use_id)
     calls = tuple(call for call in turn.calls if call.id != tool_use_id)
     return replace(turn, calls=calls, done=(*turn.done, *ended)[-limits.DONE_CALLS_KEPT :])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import dataclass
 
 
@@ -53,18 +52,9 @@ class Conversation:
     followed: bool = False
     answer: tuple[AnswerBlock, ...] = ()
 
-    @property
-    def dangling(self) -> frozenset[str]:
-        """Calls without a result: they may have run."""
-        return self.calls - self.results
-
     def drops(self, message: str) -> bool:
         """Whether claude would drop a copy of the message with this uuid instead of answering it."""
         return message in self.messages and (self.followed or self.rerun_spent)
-
-    def foreign(self, ours: Container[str]) -> tuple[str, ...]:
-        """Prompts that are none of `ours`: another process spoke in this conversation. Oldest first."""
-        return tuple(prompt for prompt in self.prompts if prompt not in ours)
 
 
 NOTHING_STORED = Conversation()

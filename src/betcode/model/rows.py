@@ -84,6 +84,11 @@ class Message(Struct, frozen=True, kw_only=True):
         """The uuid under which claude knows it at present."""
         return attempt_id(self.id, self.attempt) if self.attempt else self.id
 
+    @property
+    def said(self) -> str:
+        """What claude is given under that uuid."""
+        return self.told if self.attempt else self.text
+
 
 class Permission(Struct, frozen=True, kw_only=True):
     """A permission question and what became of it. Times are Unix seconds; `remaining_s` counts down (PM-2)."""
