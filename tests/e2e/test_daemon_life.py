@@ -160,6 +160,9 @@ def test_stop_with_sessions_leaves_no_process_and_removes_the_socket() -> None:
         pids = [run[name] for run in made.runs() for name in ("keeper_pid", "claude_pid")]
         await until(lambda: not made.paths.socket.exists(), within_s=30, what="the removal of the socket")
         await until(lambda: all(start_ticks(p) is None for p in pids), within_s=30, what="the end of all processes")
+        await until(lambda: made.daemon_pid() is None, within_s=30, what="the end of the daemon")
+        wal = made.paths.database.with_name("daemon.db-wal")
+        assert not wal.exists() or not wal.stat().st_size, "the write-ahead log is in the database"
 
     with installation() as made:
         asyncio.run(made.start_daemon())
