@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from betcode.testing.command import Command
-from betcode.testing.installation import Installation, scripted
+from betcode.testing.installation import Installation, installation, scripted
 
 WAIT_S = 60.0
 TOOL = {"tool": {"name": "Bash", "input": {"command": "touch never; tail -f /dev/null", "description": "w"}}}
@@ -101,35 +101,34 @@ def test_a_crashed_session_names_the_command_that_starts_it_again_and_it_does(be
 
 
 @pytest.mark.req("PS-5")
-def test_a_killed_keeper_leaves_no_report_and_the_user_is_asked_how_to_go_on(
-    betcode: Command, made: Installation
-) -> None:
-    made.paths.config.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made.paths.settings.write_text('{"supervision": {"unknown_outcome": "ask"}}')
-    session = new_session(betcode, "--allow", "Bash")
-    running = betcode.start("run", "--resume", session, scripted("tool", TOOL, {"text": "x"}))
-    end = time.monotonic() + WAIT_S
-    while '"tool_call"' not in (shown := betcode("sessions", "show", "--json", session)).out:
-        assert time.monotonic() < end, shown
-    os.kill(summary(betcode, session)["keeper_pid"], signal.SIGKILL)
-    running.communicate(timeout=WAIT_S)
-    end = time.monotonic() + WAIT_S
-    while (told := betcode("doctor", "session", "--json", session).json())["lock"]["held"]:
-        assert time.monotonic() < end
-    assert [run["has_report"] for run in told["runs"]] == [False]
-    assert "without a report" in told["runs"][0]["how"]
-    assert len(told["undecided"]) == 1
-    assert told["now"] == {
-        "severity": "warning",
-        "what": told["now"]["what"],
-        "command": f"betcode send {session} 'go on'",
-        "needs_you": True,
-    }
-    made.kill_daemon()
-    again = betcode("doctor", "session", "--json", session).json()
-    assert again["source"] == "database"
-    assert again["history"] == told["history"], "the database tells the same as the daemon"
-    betcode("daemon", "start")
+def test_a_killed_keeper_leaves_no_report_and_the_user_is_asked_how_to_go_on() -> None:
+    with installation() as made:
+        betcode = Command(made.env, made.project)
+        made.paths.config.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made.paths.settings.write_text('{"supervision": {"unknown_outcome": "ask"}}')
+        session = new_session(betcode, "--allow", "Bash")
+        running = betcode.start("run", "--resume", session, scripted("tool", TOOL, {"text": "x"}))
+        end = time.monotonic() + WAIT_S
+        while '"tool_call"' not in (shown := betcode("sessions", "show", "--json", session)).out:
+            assert time.monotonic() < end, shown
+        os.kill(summary(betcode, session)["keeper_pid"], signal.SIGKILL)
+        running.communicate(timeout=WAIT_S)
+        end = time.monotonic() + WAIT_S
+        while (told := betcode("doctor", "session", "--json", session).json())["lock"]["held"]:
+            assert time.monotonic() < end
+        assert [run["has_report"] for run in told["runs"]] == [False]
+        assert "without a report" in told["runs"][0]["how"]
+        assert len(told["undecided"]) == 1
+        assert told["now"] == {
+            "severity": "warning",
+            "what": told["now"]["what"],
+            "command": f"betcode send {session} 'go on'",
+            "needs_you": True,
+        }
+        made.kill_daemon()
+        again = betcode("doctor", "session", "--json", session).json()
+        assert again["source"] == "database"
+        assert again["history"] == told["history"], "the database tells the same as the daemon"
 
 
 def test_a_question_is_named_with_the_command_that_answers_it(betcode: Command) -> None:

@@ -173,7 +173,8 @@ def on_time(draft: Draft) -> None:
         ending.no_rerun(draft)
     silence.on_time(draft)
     if session.restart_s is not None and now >= session.restart_s:
-        draft.set(restart_s=None)
+        again = session.process is Process.NONE
+        draft.set(restart_s=None, reason="claude is started again" if again else session.reason)
     messages.pump(draft)
 
 

@@ -96,7 +96,8 @@ class Troubles:
     def _status(self, event: Event) -> None:
         state, reason = str(event.get("state")), str(event.get("reason", ""))
         severity = next((found for bad, found in BAD_STATES.items() if bad == state), None)
-        because = f": {reason}" if reason else ""
+        told = bool(self._entries) and self._entries[-1].what.startswith(reason)
+        because = f": {reason}" if reason and not told else ""
         if severity is not None:
             self._keep(event, severity, f"the session became {state}{because}", str(event.get("hint", "")))
         elif self._was_bad:
