@@ -30,6 +30,15 @@ class Figure:
     remark: str = ""
     note: str = ""
     samples: int = 1
+    beyond: bool = False
+    """Whether the median is beyond the target."""
+
+    @property
+    def verdict(self) -> str:
+        """`MISSED`, `border` when the target lies within the quartiles, `ok`, or empty without a target."""
+        if self.target == "-":
+            return ""
+        return "MISSED" if self.missed else "border" if self.beyond else "ok"
 
 
 @dataclass(slots=True)
@@ -74,15 +83,18 @@ def figure(
     """A figure with its verdict; `more` are further fields of `Figure`."""
     low, high = measured.quartiles
     missed = (at_most is not None and low > at_most) or (at_least is not None and high < at_least)
+    middle = measured.median
+    beyond = (at_most is not None and middle > at_most) or (at_least is not None and middle < at_least)
     target = f"<= {at_most:g}" if at_most is not None else f">= {at_least:g}" if at_least is not None else "-"
     return Figure(
         name,
-        measured.median,
+        middle,
         unit,
         target,
         missed,
         low=low,
         high=high,
         samples=len(measured.values),
+        beyond=beyond,
         **more,  # type: ignore[arg-type]
     )
