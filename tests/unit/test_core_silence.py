@@ -17,6 +17,7 @@ from betcode.core.turn import Turn
 from betcode.model.events import Notice
 from betcode.model.facts import (
     ApiRetry,
+    BlockStarted,
     Fact,
     PermissionRequest,
     RequestSent,
@@ -54,6 +55,10 @@ def working(*facts: Fact, now_s: float = 0.0) -> Session:
         ((), DEFAULT.hang_s),
         ((RequestSent(),), DEFAULT.stall_s),
         ((RequestSent(), CALL), None),
+        ((RequestSent(), BlockStarted("", 0, "tool"), CALL), None),
+        ((RequestSent(), CALL, BlockStarted("", 1, "tool")), DEFAULT.hang_s),
+        ((RequestSent(), CALL, BlockStarted("", 1, "tool"), ToolCall("", "msg", "toolu_2", "Bash", {})), None),
+        ((RequestSent(), CALL, BlockStarted("toolu_1", 0, "tool")), None),
         ((RequestSent(), CALL, ASK), None),
         ((RequestSent(), CALL, ToolResult("", "toolu_1", "", is_error=False)), DEFAULT.hang_s),
         ((RequestSent(), CALL, ToolResult("", "toolu_1", "", is_error=False), RequestSent()), DEFAULT.stall_s),

@@ -64,6 +64,9 @@ class KeeperLauncher:
     async def start(self, row: SessionRow, *, rerun: bool = False) -> KeeperLink:
         """Start claude as `row.run`; with `rerun` it goes on with its interrupted turn by itself.
 
+        When an earlier claude of the session still lived, it is ended and nothing is started: what it left in the
+        conversation has to be read first, so the link says `Gone`, with that.
+
         Raises BetcodeError: `claude.*`, `request.directory`, `agent.spawn_failed`.
         """
         trace = f"00-{row.options.trace_id}-{secrets.token_hex(8)}-01" if row.options.trace_id else ""
@@ -96,8 +99,8 @@ class KeeperLauncher:
         said = await self._run_keeper(spec)
         if said.get("code") == "lock_held":
             await asyncio.to_thread(files.kill_leftovers, row.run - 1)
-            await files.lock_gets_free()  # its keeper still reads the rest and writes its report
-            said = await self._run_keeper(spec)
+            if await files.lock_gets_free():  # its keeper still read the rest and wrote its report
+                return self._link(row, 0)
         if not said.get("ok"):
             raise _spawn_failed(f"{said.get('message') or said.get('code') or 'the keeper did not start'}")
         link = self._link(row, 0)

@@ -4,8 +4,10 @@
                         -- anything else, `hang_s` ------------> interrupt --+-- `interrupt_grace_s` --> SIGTERM
 
 Silence is neither while a person is asked, while a tool or a background task runs, or until the time that claude itself
-named for its next try at the API. SIGTERM is followed by SIGKILL of the tree after `stop_grace_s`, and the end of the
-process is a crash as any other. A turn that ends by our interrupt goes on like one whose process died: claude is told.
+named for its next try at the API. An answer that stops in the middle of a further tool call is a stall although an
+earlier call of it may run already: then only after `hang_s`, to leave that tool its time. SIGTERM is followed by
+SIGKILL of the tree after `stop_grace_s`, and the end of the process is a crash as any other. A turn that ends by our
+interrupt goes on like one whose process died: claude is told.
 """
 
 from __future__ import annotations
@@ -17,7 +19,16 @@ from betcode.core.effects import StopTurn, Write
 from betcode.core.life import BUSY, Process, Session
 from betcode.core.stopping import end_process
 from betcode.core.turn import Turn
-from betcode.model.facts import ApiRetry, Fact, PermissionRequest, RequestSent, ToolCall, ToolResult, TurnResult
+from betcode.model.facts import (
+    ApiRetry,
+    BlockStarted,
+    Fact,
+    PermissionRequest,
+    RequestSent,
+    ToolCall,
+    ToolResult,
+    TurnResult,
+)
 from betcode.model.policy import Policy
 from betcode.model.states import PermissionState
 
@@ -28,7 +39,7 @@ LINE = "silence:"
 def on_fact(draft: Draft, fact: Fact) -> None:
     """Note whether a model request is under way, and how long claude itself means to wait."""
     match fact:
-        case RequestSent():
+        case RequestSent() | BlockStarted(scope="", part="tool"):
             draft.set(api=True)
         case ToolCall() | ToolResult() | PermissionRequest() | TurnResult():
             draft.set(api=False, quiet_until_s=0.0)
@@ -52,9 +63,17 @@ def due_s(session: Session, policy: Policy) -> float | None:
         return session.interrupted_s + policy.interrupt_grace_s
     active = session.current is not None or turn is not None or session.cli_state in BUSY
     asked = any(p.state is PermissionState.PENDING for p in session.permissions)
-    if not active or asked or session.tasks or (turn is not None and turn.calls):
+    if not active or asked or session.tasks or (_calls(session) and not session.api):
         return None
-    return max(session.heard_s, session.quiet_until_s) + (policy.stall_s if session.api else policy.hang_s)
+    return max(session.heard_s, session.quiet_until_s) + _patience_s(session, policy)
+
+
+def _calls(session: Session) -> bool:
+    return session.turn is not None and bool(session.turn.calls)
+
+
+def _patience_s(session: Session, policy: Policy) -> float:
+    return policy.stall_s if session.api and not _calls(session) else policy.hang_s
 
 
 def on_time(draft: Draft) -> None:
@@ -76,11 +95,12 @@ def on_time(draft: Draft) -> None:
     line_id = f"{LINE}{session.seq}"
     code = "agent.stall" if session.api else "agent.hang"
     what = "nothing came from the API" if session.api else "claude printed nothing"
+    where = "in the middle of an answer" if _calls(session) else "and no tool was running"
     draft.set(turn=replace(turn, interrupt=line_id), interrupted_s=draft.now.steady_s)
     draft.notice(
         "warning",
         code,
-        f"{what} for {policy.stall_s if session.api else policy.hang_s:.0f} s, and no tool was running",
+        f"{what} for {_patience_s(session, policy):.0f} s, {where}",
         "The turn is interrupted and goes on by itself; nothing is repeated.",
     )
     draft.do(Write(session.run, line_id, StopTurn()))

@@ -115,7 +115,7 @@ class Transcript:
         for fact in facts:
             if isinstance(fact, PREVIEW_FACTS):
                 self._preview(fact)
-                if isinstance(fact, ApiRetry):
+                if isinstance(fact, ApiRetry) or (isinstance(fact, BlockStarted) and fact.part == "tool"):
                     kept.append((fact, ()))
             elif isinstance(fact, BadLine) and fact.error_type == "schema" and len(facts) > 1:
                 continue  # read with defaults; the log has it, and the other facts show what could be read

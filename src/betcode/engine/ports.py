@@ -85,7 +85,8 @@ class Launcher(Protocol):
     async def start(self, row: SessionRow, *, rerun: bool = False) -> Link:
         """Start claude as `row.run`. Raises BetcodeError when it cannot be started.
 
-        `rerun`: claude goes on with its interrupted turn by itself, without a message.
+        `rerun`: claude goes on with its interrupted turn by itself, without a message. When an earlier claude of the
+        session still lived, it is ended, and the link yields `Gone` with `never_started`: decide again on what it left.
         """
         ...
 

@@ -298,7 +298,7 @@ class SessionRunner:
         shown = self.feed.transcript.cut()
         self.link = None
         if news.never_started:
-            self.log.info("the daemon before this one ended before it had started claude", run=self.session.run)
+            self.log.info("claude had not been started: it is now", run=self.session.run)
         elif self.session.process is not Process.STOPPING and not self.session.closing:
             self.world.meter.crashed("none" if news.code is None else str(news.code))
         self._run_log.info("claude ended", exit_code=news.code, signal=news.signal, reason=news.reason)

@@ -56,7 +56,7 @@ class Gone:
     stderr_tail: tuple[str, ...] = ()
     written: frozenset[str] = field(default_factory=frozenset)
     never_started: bool = False
-    """The daemon that wanted this process ended before its keeper began: there is no trace of it."""
+    """There is no trace of this process: the daemon that wanted it ended too early, or another had to end first."""
     known: Conversation = NOTHING_STORED
     """What Claude's transcript says now."""
 

@@ -50,9 +50,10 @@ class ModelLauncher:
         resume = conversation.can_be_resumed(stage.now_s)
         if await self._spawn(row, resume, rerun) is None:
             self._files(row).kill_leftovers(row.run - 1)
-            if await self._spawn(row, resume, rerun) is None:
+            if not await self._files(row).lock_gets_free():
                 self._pace.failed(row.id)
                 raise BetcodeError("agent.spawn_failed", "the session's lock is held", hint="It is tried again.")
+            return self._link(row, 0)
         link = self._link(row, 0)
         link.keeper_pid, link.claude_pid = 10_000 + row.run, 20_000 + row.run
         return link

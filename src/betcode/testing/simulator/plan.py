@@ -27,6 +27,8 @@ class Plan:
     """People take hours; everybody looks less often whether something is to be done, or it would take too long."""
     clock_jumps: bool = False
     power_cuts: int = 0
+    power_failed: bool = False
+    """Set at the first power cut: from then on the end of what was only previewed may be gone."""
     line_bytes_max: int = 10 * 1024 * 1024
     calm: bool = False
     """Set when the faults are over."""

@@ -193,6 +193,7 @@ class Simulation:
                 self.stage.note(f"the wall clock is set: {self.stage.wall_offset_s:+.0f} s")
             if self.plan.power_cuts and not self.plan.calm and self._rng.random() < 0.5:
                 self.plan.power_cuts -= 1
+                self.plan.power_failed = True
                 self.stage.note("the power fails")
                 if self.town.daemon is not None:
                     self.town.daemon.kill()
