@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from betcode.core.effects import Say, StartProcess, Write
-from betcode.core.inputs import Ended, Retry, Started, Tick
+from betcode.core.inputs import Close, Ended, Retry, Started, Tick
 from betcode.core.life import state_of
 from betcode.model.conversation import Conversation
-from betcode.model.events import Notice, Status
+from betcode.model.events import MessageProgress, Notice, Status
 from betcode.model.facts import Fact, RunState, ToolResult
 from betcode.model.policy import DEFAULT
-from betcode.testing.builders import Script, aborted, api_error, call, ready, submit, uuid
+from betcode.testing.builders import Script, aborted, api_error, call, ready, result, submit, uuid
 
 LAST_WORDS = tuple(f"line {n}" for n in range(20))
 
@@ -72,3 +72,13 @@ def test_when_the_process_that_was_to_go_on_by_itself_dies_in_its_start_the_next
     [said] = [effect.command for effect in script.last.effects if isinstance(effect, Write)]
     assert isinstance(said, Say)
     assert "Go on from where you stopped" in said.text
+
+
+@pytest.mark.req("INV-1")
+def test_a_message_cancelled_by_the_close_of_its_session_says_so_although_a_turn_ended_in_between() -> None:
+    script = Script().working()
+    script.feed(submit(2), Close(1, "ann"), result(1), RunState("idle"))
+    decision = script.feed(ended(script, 143))
+    [moved] = [e for e in decision.events if isinstance(e, MessageProgress) and e.state == "cancelled"]
+    assert (moved.message_id, moved.reason) == (uuid(2), "closed by ann")
+    assert state_of(script.session) == "CLOSED"

@@ -305,7 +305,7 @@ def on_result(draft: Draft, fact: TurnResult) -> None:
             state, reason = MessageState.UNKNOWN, "which of these messages ended could not be read"
         for message in theirs:
             draft.move_message(message, state, reason)
-        draft.set(turn=_next_turn(draft, turn), reason="")
+        draft.set(turn=_next_turn(draft, turn), reason=draft.session.reason if draft.session.closing else "")
         if theirs or fact.num_turns:  # else it is the empty turn in which claude tells that background tasks are gone
             draft.set(fruitless=0)
     pump(draft)
