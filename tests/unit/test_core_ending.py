@@ -77,7 +77,7 @@ def test_when_the_process_that_was_to_go_on_by_itself_dies_in_its_start_the_next
 @pytest.mark.req("INV-1")
 def test_a_message_cancelled_by_the_close_of_its_session_says_so_although_a_turn_ended_in_between() -> None:
     script = Script().working()
-    script.feed(submit(2), Close(1, "ann"), result(1), RunState("idle"))
+    script.feed(submit(2, steer=True), Close(1, "ann"), result(1), RunState("idle"))
     decision = script.feed(ended(script, 143))
     [moved] = [e for e in decision.events if isinstance(e, MessageProgress) and e.state == "cancelled"]
     assert (moved.message_id, moved.reason) == (uuid(2), "closed by ann")
