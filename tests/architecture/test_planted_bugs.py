@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tools import plant_chaos
 from tools.plant import Bug, planted, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +22,11 @@ def test_a_planted_bug_has_its_place_and_its_tests(bug: Bug) -> None:
     for test in bug.tests:
         path, _, name = test.partition("::")
         assert f"def {name}(" in (ROOT / path).read_text("utf-8") if name else (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("bug", plant_chaos.read_table(), ids=lambda bug: bug.name)
+def test_a_bug_for_the_experiments_has_its_place(bug: Bug) -> None:
+    assert planted((ROOT / bug.file).read_text("utf-8"), bug)
 
 
 def test_a_bug_whose_place_is_gone_is_told() -> None:
