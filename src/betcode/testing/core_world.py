@@ -22,6 +22,7 @@ from betcode.core.inputs import (
     Halt,
     Input,
     Interrupt,
+    MakeRoom,
     NotWritten,
     Release,
     Rename,
@@ -34,6 +35,7 @@ from betcode.core.inputs import (
 )
 from betcode.core.instant import Instant
 from betcode.core.life import Process, Session, from_rows, to_row
+from betcode.core.pool import CROWDED, OPEN, WAITS, Gate
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.model.facts import ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
@@ -49,6 +51,8 @@ DAY_S = 86_400.0
 PAUSES_S = (0.01, 0.3, 1.0, 5.0, 20.0, 61.0, 130.0, 3_600.0, DAY_S, 8 * DAY_S)
 SPOILABLE: tuple[type[Fact], ...] = (ToolCall, TurnResult, TurnStarted, ControlAnswer)
 PEOPLE = (Answer, Interrupt, Release, Clear, Retry, Close, Halt)
+GATES = (OPEN, CROWDED, Gate(begins=False, goes_on=False, full=True, why=WAITS), Gate(begins=False, why=WAITS))
+"""What the pool can let a session do."""
 
 
 @dataclass(slots=True)
@@ -117,6 +121,7 @@ class CoreWorld:
         self.checks = Checks(self.conversation)
         self.keepers: dict[int, Keeper] = {}
         self.now = at()
+        self.gate = OPEN
         self.holding = False
         """Whether commits wait."""
         self._names_messages = names_messages
@@ -138,7 +143,7 @@ class CoreWorld:
 
     def step(self, news: Input) -> None:
         """Decide, and commit unless commits wait."""
-        before = self.session
+        before = replace(self.session, gate=self.gate)
         decision = step(before, news, self.now, self._rng)
         self.checks.decision(before, news, decision, self.now)
         self.session = decision.session
@@ -258,6 +263,11 @@ class CoreWorld:
                 if not held:
                     self.commit()
 
+    def crowd(self, choice: int) -> None:
+        """Other sessions take the slots, or give them back."""
+        self.gate = GATES[choice % len(GATES)]
+        self.step(MakeRoom() if choice % 3 == 0 else Tick())
+
     def die(self, choice: int) -> None:
         """Kill claude."""
         if self.keeper is not None:
@@ -367,6 +377,8 @@ class CoreWorld:
     def settle(self) -> None:
         """From here on all behave well: people answer, release and retry, claude answers, time passes."""
         self.flush()
+        self.gate = OPEN
+        self.step(Tick())
         for _ in range(60):
             self.launch(0)
             keeper = self.keeper
