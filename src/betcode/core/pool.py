@@ -140,9 +140,7 @@ class Pool:
     arrivals: int = 0
 
 
-def resize(
-    pool: Pool, *, slots: int, waiting_max: int, processes: int
-) -> tuple[Pool, tuple[Effect, ...]]:
+def resize(pool: Pool, *, slots: int, waiting_max: int, processes: int) -> tuple[Pool, tuple[Effect, ...]]:
     """Other bounds. Nobody who works is stopped by a smaller one."""
     return _arranged(replace(pool, slots=slots, waiting_max=waiting_max, processes=max(1, processes)))
 
