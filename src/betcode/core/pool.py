@@ -257,7 +257,7 @@ def _arranged(pool: Pool) -> tuple[Pool, tuple[Effect, ...]]:
     alive = sum(m.stance.life is not Life.NONE for m in members.values())
     granted, lacking = _admitted(waiting, _Seats(pool.slots - held, pool.processes - alive))
     leave = _leaving(members, waiting, granted, lacking, excess=max(0, alive - pool.processes))
-    effects = (
+    effects: tuple[Effect, ...] = (
         *(Wake(name) for name in granted if not members[name].told),
         *(MakeRoom(name) for name in leave if not members[name].told),
     )
