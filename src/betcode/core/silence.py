@@ -3,11 +3,11 @@
     active turn, silent -- model request under way, `stall_s` --> interrupt --+-- the turn ends --> it goes on, later
                         -- anything else, `hang_s` ------------> interrupt --+-- `interrupt_grace_s` --> SIGTERM
 
-Silence is neither while a person is asked, while a tool or a background task runs, or until the time that claude itself
-named for its next try at the API. An answer that stops in the middle of a further tool call is a stall although an
-earlier call of it may run already: then only after `hang_s`, to leave that tool its time. SIGTERM is followed by
-SIGKILL of the tree after `stop_grace_s`, and the end of the process is a crash as any other. A turn that ends by our
-interrupt goes on like one whose process died: claude is told.
+Silence is neither while a person is asked or an answer waits for a slot, while a tool or a background task runs, or
+until the time that claude itself named for its next try at the API. An answer that stops in the middle of a further
+tool call is a stall although an earlier call of it may run already: then only after `hang_s`, to leave that tool its
+time. SIGTERM is followed by SIGKILL of the tree after `stop_grace_s`, and the end of the process is a crash as any
+other. A turn that ends by our interrupt goes on like one whose process died: claude is told.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import replace
 from betcode.core.draft import Draft
 from betcode.core.effects import StopTurn, Write
 from betcode.core.life import BUSY, Process, Session
+from betcode.core.stance import is_withheld
 from betcode.core.stopping import end_process
 from betcode.core.turn import Turn
 from betcode.model.facts import (
@@ -63,7 +64,8 @@ def due_s(session: Session, policy: Policy) -> float | None:
         return session.interrupted_s + policy.interrupt_grace_s
     active = session.current is not None or turn is not None or session.cli_state in BUSY
     asked = any(p.state is PermissionState.PENDING for p in session.permissions)
-    if not active or asked or session.tasks or (_calls(session) and not session.api):
+    waits = asked or is_withheld(session) or bool(session.tasks)
+    if not active or waits or (_calls(session) and not session.api):
         return None
     return max(session.heard_s, session.quiet_until_s) + _patience_s(session, policy)
 

@@ -159,7 +159,7 @@ class _App:
                 log=self.log,
                 meter=metrics,
                 line_bytes_max=self.config.supervision.max_payload_bytes,
-                slots=Slots(self.config.daemon.slots, self.config.daemon.queue),
+                slots=Slots(*_bounds(self.config)),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
                 policy=policy_of(self.config),
                 is_directory=os.path.isdir,
@@ -309,14 +309,17 @@ async def check_claude(config: Config) -> ClaudeBinary:
     return claude
 
 
+def _bounds(config: Config) -> tuple[int, int, int]:
+    return config.daemon.slots, config.daemon.queue, config.daemon.processes_per_slot
+
+
 def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world: World) -> None:
     """Use the settings that can change while the daemon runs: the next decision and the next process go by them."""
     world.policy = policy_of(config)
     set_level(config.daemon.log_level)
     launcher.env_pass = config.agent.env_pass
     claude.configured = config.agent.claude
-    world.slots.count, world.slots.queue = config.daemon.slots, config.daemon.queue
-    world.slots.wake()
+    world.slots.resize(*_bounds(config))
 
 
 def resolve_directory(given: str) -> str:
