@@ -97,6 +97,18 @@ class Session:
     """Until when claude itself waits before it tries the API again (not stored)."""
     interrupted_s: float = 0.0
     """When the turn's interrupt was sent (not stored)."""
+    replacing: bool = False
+    """Too much of the process's output cannot be read: it is ended when its turn is over (`core.garbled`)."""
+    garbled: bool = False
+    """The process before this one was ended for that reason."""
+    unread_s: tuple[float, ...] = ()
+    """Unreadable lines within the last `Policy.parse_error_window_s` (not stored)."""
+    garbled_s: float = 0.0
+    """When the first of too many of them came (not stored)."""
+    read_s: float = 0.0
+    """When a line could last be read, or claude was last given something to do. As `heard_s`."""
+    trusted_s: float = 0.0
+    """From when on the end of a turn clears `garbled` (not stored)."""
     gated: bool = False
     """No turn may begin now: other sessions have all slots. Set by the engine before each step, not stored."""
     shown_state: str = SessionState.NEW
@@ -158,6 +170,7 @@ def to_row(session: Session) -> SessionRow:
         life["answers"] = [list(answer) for answer in session.answers]
     if turn is not None:
         life["turn"] = to_stored(turn)
+    life.update({name: True for name in ("replacing", "garbled") if getattr(session, name)})
     if session.rerun is not None:
         life["rerun"] = to_stored(session.rerun)
     lists = {"tasks": session.tasks, "given": session.given, "strangers": session.strangers}
@@ -211,6 +224,8 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         crashed=bool(life.get("crashed")),
         closing=bool(life.get("closing")),
         closed=bool(life.get("closed")),
+        replacing=bool(life.get("replacing")),
+        garbled=bool(life.get("garbled")),
         reason=row.reason,
     )
     return replace(session, shown_state=row.state)

@@ -126,6 +126,7 @@ def _settle(draft: Draft, question: Permission, state: PermissionState, *, by: s
     draft.emit(PermissionSettled(permission_id=settled.id, state=state.value, by=by, message=message))
     draft.put_permission(settled)
     _fate(draft, settled, Fate.ALLOWED if state is PermissionState.ALLOWED else Fate.REFUSED)
+    draft.set(read_s=draft.now.steady_s)  # until now nothing could come
     draft.do(Write(settled.run, line_id(settled), command(settled)))
     return settled
 

@@ -131,6 +131,12 @@ STALL_S: Final = 120.0
 """Silence of the API inside a turn (PS-4): the CLI itself never gives up on a silent stream."""
 HANG_S: Final = 300.0
 """Any other silence of a turn with no tool running (PS-4)."""
+PARSE_ERRORS_MAX: Final = 5
+"""Unreadable lines within `PARSE_ERROR_WINDOW_S` after which the process is replaced (ND-6)."""
+PARSE_ERROR_WINDOW_S: Final = 60.0
+"""See `PARSE_ERRORS_MAX`."""
+GARBLED_WAIT_S: Final = 30.0
+"""Without one readable line, before such a process is ended in the middle of its turn (ND-6)."""
 SILENCES_MAX: Final = 5
 """Interrupts of the same message because of silence, in a row: then it fails with the reason."""
 RERUN_WAIT_S: Final = 20.0

@@ -36,7 +36,7 @@ from betcode.core.instant import Instant
 from betcode.core.life import Process, Session, from_rows, to_row
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
-from betcode.model.facts import ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
+from betcode.model.facts import BadLine, ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
 from betcode.model.ids import PermissionId
 from betcode.model.policy import DEFAULT
 from betcode.model.rows import Message, Permission, SessionRow
@@ -48,7 +48,6 @@ from betcode.testing.model_claude import Conversation, ModelClaude
 DAY_S = 86_400.0
 PAUSES_S = (0.01, 0.3, 1.0, 5.0, 20.0, 61.0, 130.0, 3_600.0, DAY_S, 8 * DAY_S)
 SPOILABLE: tuple[type[Fact], ...] = (ToolCall, TurnResult, TurnStarted, ControlAnswer)
-PEOPLE = (Answer, Interrupt, Release, Clear, Retry, Close, Halt)
 
 
 @dataclass(slots=True)
@@ -249,7 +248,8 @@ class CoreWorld:
         for _ in range(choice % 7 + 1):
             if self.session.offset < len(lines):
                 position = self.session.offset
-                self.session = replace(self.session, heard_s=self.now.steady_s)
+                read_s = self.session.read_s if BadLine in map(type, lines[position]) else self.now.steady_s
+                self.session = replace(self.session, heard_s=self.now.steady_s, read_s=read_s)
                 held, self.holding = self.holding, True  # what a line says is committed together with its position
                 for fact, shown in self._transcript.read(lines[position]):
                     self.step(Saw(fact, shown))
@@ -284,6 +284,12 @@ class CoreWorld:
         if self.keeper is not None and self.keeper.claude.run not in self.checks.spoilt:
             self.checks.spoilt.add(self.keeper.claude.run)
             self.keeper.claude.spoil = SPOILABLE[choice % len(SPOILABLE)]
+
+    def babble(self, choice: int) -> None:
+        """claude prints lines that nobody can read, now and then too many."""
+        if self.keeper is not None and self.keeper.claude.alive:
+            self.checks.spoilt.add(self.keeper.claude.run)
+            self.keeper.claude.lines += [[BadLine("invalid_json", "noise", "noise", 5)]] * (choice % 8)
 
     # --- people and time ----------------------------------------------------------------------------------------
 
