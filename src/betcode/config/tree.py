@@ -109,7 +109,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
 
 
 class SupervisionConfig(Struct, frozen=True, kw_only=True):
-    """What is done about a claude that crashes, falls silent, does not end or prints nonsense (PS-2 to PS-5, ND-6, ND-7)."""
+    """What is done about a claude that crashes, is silent, goes on or prints nonsense (PS-2 to PS-5, ND-6, ND-7)."""
 
     backoff_first_s: Annotated[
         float, about("First delay before claude is started again after a crash.", reload=True, ge=0.1, le=5)

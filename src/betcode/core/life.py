@@ -59,6 +59,8 @@ class Session:
     turn: Turn | None = None
     rerun: Turn | None = None
     """The turn that the next process goes on with by itself (`recovery.Way.RERUN`)."""
+    claude_version: str = ""
+    """What claude last called its version."""
     tasks: tuple[str, ...] = ()
     """Background tasks and subagents of the process that are alive, in claude's words."""
     cli_state: str = ""
@@ -171,6 +173,8 @@ def to_row(session: Session) -> SessionRow:
     if turn is not None:
         life["turn"] = to_stored(turn)
     life.update({name: True for name in ("replacing", "garbled") if getattr(session, name)})
+    if session.claude_version:
+        life["claude_version"] = session.claude_version
     if session.rerun is not None:
         life["rerun"] = to_stored(session.rerun)
     lists = {"tasks": session.tasks, "given": session.given, "strangers": session.strangers}
@@ -226,6 +230,7 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         closed=bool(life.get("closed")),
         replacing=bool(life.get("replacing")),
         garbled=bool(life.get("garbled")),
+        claude_version=str(life.get("claude_version", "")),
         reason=row.reason,
     )
     return replace(session, shown_state=row.state)

@@ -227,6 +227,7 @@ def on_turn_started(draft: Draft, fact: TurnStarted) -> None:
                 draft.move_message(message, MessageState.STARTED)
                 started = message.id
     draft.set(turn=replace(turn, begun=True), rerun=None, rerun_by_s=None)
+    draft.set(claude_version=fact.version[: limits.NAME_CHARS_MAX] or draft.session.claude_version)
     draft.emit(
         TurnBegun(
             message_id=started,

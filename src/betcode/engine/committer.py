@@ -15,6 +15,7 @@ import msgspec
 from betcode.core.draft import Decision
 from betcode.core.effects import Effect, StartProcess
 from betcode.engine.feed import Feed
+from betcode.engine.oddities import Oddities
 from betcode.engine.ports import Log
 from betcode.engine.world import World
 from betcode.model import limits
@@ -40,9 +41,15 @@ class Committer:
     """The way from a session's decisions to the store, its feed and its effects."""
 
     def __init__(
-        self, feed: Feed, world: World, log: Log, row: Callable[[], SessionRow], do: Callable[[Effect], None]
+        self,
+        feed: Feed,
+        world: World,
+        log: Log,
+        row: Callable[[], SessionRow],
+        do: Callable[[Effect], None],
+        odd: Oddities,
     ) -> None:
-        """`row` gives the session's present row; `do` carries out an effect without waiting."""
+        """`row` gives the session's present row; `do` carries out an effect without waiting; `odd` is stored too."""
         self._feed = feed
         self._world = world
         self._log = log
@@ -51,6 +58,7 @@ class Committer:
         self._pending = _Pending()
         self._something = asyncio.Event()
         self._done = asyncio.Event()
+        self.odd = odd
         self._marked_s = float("-inf")
         self._work = 0
         self.committed = False
@@ -92,6 +100,7 @@ class Committer:
     def forget(self) -> None:
         """Drop what is not committed: the session begins again."""
         self._pending = _Pending()
+        self.odd.forget()
         self.committed = False
         self._something.clear()
         self._feed.settled = True
@@ -105,9 +114,12 @@ class Committer:
             batch, self._pending = self._pending, _Pending()
             row = self._row()
             if batch.events or batch.rows or any(isinstance(e, StartProcess) for e in batch.effects):
+                quarantine, drift = self.odd.take()
                 await self._world.store.commit(
                     Transaction(
                         session=row,
+                        quarantine=quarantine,
+                        drift=drift,
                         events=tuple(batch.events),
                         messages=tuple(r for r in batch.rows if isinstance(r, Message)),
                         permissions=tuple(r for r in batch.rows if isinstance(r, Permission)),

@@ -19,14 +19,7 @@ from betcode.core.deadlines import deadline_s
 from betcode.core.effects import Effect, EndProcess, Refuse, Reply, StartProcess, Write
 from betcode.core.foreign import strange
 from betcode.core.inputs import Behind, Ended, Input, NotWritten, Saw, Started, StartFailed, Tell, Tick, Written
-from betcode.core.life import (
-    Process,
-    Session,
-    from_rows,
-    needs_slot,
-    to_row,
-    waits_for_slot,
-)
+from betcode.core.life import Process, Session, from_rows, needs_slot, to_row, waits_for_slot
 from betcode.core.process import keeper_notice
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
@@ -34,6 +27,7 @@ from betcode.engine.committer import Committer
 from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
 from betcode.engine.lookout import look
+from betcode.engine.oddities import Oddities
 from betcode.engine.ports import Link
 from betcode.engine.summary import summary_of
 from betcode.engine.tasks import Tasks
@@ -80,7 +74,8 @@ class SessionRunner:
         self._inbox: asyncio.Queue[Any] = asyncio.Queue(limits.INBOX_LENGTH)
         self._tickets: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._next_ticket = 1
-        self._committer = Committer(self.feed, world, self.log, lambda: to_row(self.session), self._do)
+        odd = Oddities(row.id, world.clock)
+        self._committer = Committer(self.feed, world, self.log, lambda: to_row(self.session), self._do, odd)
         self._ingest = Ingest(row.offset, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
         self._holds_start = False
         self._woken = False
@@ -193,7 +188,9 @@ class SessionRunner:
         world = self.world
         self.feed.follow(transcript)
         self.feed.position = (run, offset)
-        self._ingest = Ingest(offset, world.line_bytes_max, transcript, self.log, world.meter)
+        odd = self._committer.odd
+        odd.run, odd.version = run, self.session.claude_version
+        self._ingest = Ingest(offset, world.line_bytes_max, transcript, self.log, world.meter, odd)
 
     async def _let_go(self, error: BetcodeError) -> None:
         """Stop all tasks and leave the keeper alone. Whoever waits learns that nothing was done."""
@@ -284,6 +281,8 @@ class SessionRunner:
         """What is committed from here on includes that the output was read this far. A copy of the session is dear."""
         position = self._ingest.position
         news: dict[str, Any] = {"heard_s": max(heard_s, self.session.heard_s), "offset": position}
+        if self._ingest.readable:
+            news["read_s"] = news["heard_s"]
         if self.feed.transcript.clean:
             answers = tuple((scope, name, done) for scope, (name, done) in self.feed.transcript.answers.items())
             news |= {"checkpoint": position, "answers": answers}

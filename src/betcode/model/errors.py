@@ -39,7 +39,9 @@ CODES: dict[str, Code] = {
     "agent.error": Code(Exit.AGENT_ERROR, "The turn ended with an error that claude reported."),
     "agent.spawn_failed": Code(Exit.AGENT_ERROR, "The claude process could not be started."),
     "agent.answer_unread": Code(Exit.AGENT_ERROR, "claude finished a message while nobody could read its answer."),
-    "agent.crashed": Code(Exit.AGENT_ERROR, "claude ended unexpectedly, or could not be read, too often to go on by itself."),
+    "agent.crashed": Code(
+        Exit.AGENT_ERROR, "claude ended unexpectedly, or could not be read, too often to go on by itself."
+    ),
     "agent.recovered": Code(Exit.AGENT_ERROR, "A turn whose claude process ended goes on; nothing is repeated."),
     "agent.stall": Code(Exit.AGENT_ERROR, "The API was silent in the middle of a turn, which was interrupted."),
     "agent.hang": Code(Exit.AGENT_ERROR, "claude was silent in the middle of a turn, which was interrupted."),
