@@ -20,7 +20,7 @@ from betcode.engine.ports import Log
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
-from betcode.model.events import Event
+from betcode.model.events import Event, Gap
 from betcode.model.ids import SessionId
 from betcode.model.rows import EventRow, Mark, Message, Permission, SessionRow, Transaction
 
@@ -70,6 +70,8 @@ class Committer:
         for event in decision.events:
             row = event_row(session, event)
             self._pending.events.append(row)
+            if isinstance(event, Gap):
+                note_gap(self._world, self._log, event)
             self._pending.size += len(row.body)
         self._pending.rows += decision.rows
         self._pending.effects += decision.effects
@@ -147,6 +149,12 @@ class Committer:
             await asyncio.to_thread(self._world.marks.write, row.id, mark)
         except BetcodeError as error:
             self._log.warning("the mark could not be written", error_type=error.code, detail=str(error))
+
+
+def note_gap(world: World, log: Log, gap: Gap) -> None:
+    """Count and log what is missing (ND-8)."""
+    world.meter.gap(gap.unit)
+    log.error(f"{gap.unit} are missing", first=gap.first, last=gap.last, cause=gap.cause, error_type="gap")
 
 
 def event_row(session: SessionId, event: Event) -> EventRow:

@@ -187,6 +187,10 @@ class Meter(Protocol):
         """A line could not be read."""
         ...
 
+    def gap(self, unit: str) -> None:
+        """Bytes of a journal, or events, are missing."""
+        ...
+
     def permission(self, tool: str, decision: str, seconds: float) -> None:
         """A question was settled."""
         ...

@@ -39,6 +39,8 @@ class PaperClaude:
         """Goes on where it was."""
         self._file = file
         self.state = json.decode(file.read_bytes(), type=PaperState) if file.exists() else PaperState()
+        self.listeners: list[asyncio.Event] = []
+        """Set when something is printed that nobody asked for."""
 
     @property
     def times(self) -> set[int]:
@@ -72,6 +74,16 @@ class PaperClaude:
                 self._answer(self.state.asking.pop(command.request_id))
             case _:
                 raise AssertionError(f"the paper claude knows no {command}")
+        self._save()
+
+    def babble(self, data: bytes) -> None:
+        """Print this, unasked."""
+        self.state.printed += data
+        self._save()
+        for listener in self.listeners:
+            listener.set()
+
+    def _save(self) -> None:
         new = self._file.with_suffix(".new")
         new.write_bytes(json.encode(self.state))
         new.replace(self._file)
@@ -102,6 +114,7 @@ class PaperLink:
         self._offset = offset
         self._news: deque[News] = deque()
         self._wake = asyncio.Event()
+        claude.listeners.append(self._wake)
 
     def write(self, line_id: str, command: Command) -> None:
         """Written at once."""
