@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from betcode.core.transcript import Transcript
+from betcode.engine.committer import Committer
+from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
 from betcode.engine.oddities import OTHER, Oddities
 from betcode.model import limits
@@ -117,3 +120,14 @@ def test_nothing_in_the_recordings_is_new_and_every_listed_field_is_in_one_of_th
     assert check.finish().new == {}
     shared = {"session_id", "uuid", "user_message_uuid", "user_message_uuids", "subtype", "structured_output"}
     assert {(kind, name) for kind, known in FIELDS.items() for name in known - seen[kind] - shared} == set()
+
+
+@pytest.mark.req("ND-9")
+def test_what_was_not_stored_is_forgotten_when_the_session_begins_again() -> None:
+    async def run() -> None:
+        odd, _ = read(b"{", b'{"type":"weather"}')
+        committer = Committer(Feed(SessionId("s"), 1, 0), None, KeptLog(), lambda: None, lambda _: None, odd)  # type: ignore[arg-type, return-value]
+        committer.forget()
+        assert odd.take() == ((), ()), "its lines will be read again"
+
+    asyncio.run(run())

@@ -189,7 +189,7 @@ class Queue(Request, frozen=True, kw_only=True, tag="queue"):
 
 
 class Quarantine(Request, frozen=True, kw_only=True, tag="quarantine"):
-    """Lines of claude's output that could not be read. Reply: `lines`, in order, the newest 1,000 of the last 7 days.
+    """Lines of claude's output that could not be read. Reply: `session`, `lines`, the newest 1,000 of 7 days.
 
     Each has `run` and `offset`, its place in the output; `size` in bytes, `time`, `error_type`, `reason`; `text`, its
     beginning, where a byte that is no UTF-8 appears as `\\xff`.
