@@ -52,17 +52,8 @@ def ended(made: Installation, runs: int) -> None:
     asyncio.run(until(gone, within_s=WAIT_S, what="the end of the process"))
 
 
-@pytest.mark.req("ND-6", "ND-9", "PS-3", "SE-4")
-def test_bad_lines_are_kept_and_saved_and_their_process_is_replaced_once_and_then_given_up(
-    made: Installation, tmp_path: Path
-) -> None:
-    betcode = Command(made.env, made.project)
-    first = betcode("run", "--output-format", "json", "go")
-    assert (first.status, first.json()["result"]) == (0, "printed"), "the turn is left to its end"
-    session = betcode.session_of(first)
-    ended(made, 1)
-    assert state(betcode, session) == "IDLE"
-
+def are_shown_and_saved(betcode: Command, session: str, tmp_path: Path) -> None:
+    """The lines of the first process."""
     lines = quarantined(betcode, session)
     kinds = [UTF8.get(line, "invalid_json") for line in BAD]
     assert [(line["size"], line["error_type"]) for line in lines] == [
@@ -85,6 +76,19 @@ def test_bad_lines_are_kept_and_saved_and_their_process_is_replaced_once_and_the
     again = betcode("sessions", "quarantine", "--export", str(tmp_path / "bad"), session)
     assert (again.status, "File exists" in again.err) == (5, True)
 
+
+@pytest.mark.req("ND-6", "ND-9", "PS-3", "SE-4")
+def test_bad_lines_are_kept_and_saved_and_their_process_is_replaced_once_and_then_given_up(
+    made: Installation, tmp_path: Path
+) -> None:
+    betcode = Command(made.env, made.project)
+    first = betcode("run", "--output-format", "json", "go")
+    assert (first.status, first.json()["result"]) == (0, "printed"), "the turn is left to its end"
+    session = betcode.session_of(first)
+    ended(made, 1)
+    assert state(betcode, session) == "IDLE"
+
+    are_shown_and_saved(betcode, session, tmp_path)
     drift = betcode("protocol", "drift", "--json").json()["drift"]
     assert [(d["version"], d["what"], d["name"], d["count"], d["session"]) for d in drift] == [
         ("2.1.330", "field", "user.mood", 1, session),

@@ -108,7 +108,7 @@ def test_parts_of_lines_that_nobody_knows_are_told() -> None:
 @pytest.mark.req("ND-10")
 def test_nothing_in_the_recordings_is_new_and_every_listed_field_is_in_one_of_them() -> None:
     check, seen = Check(), dict.fromkeys(FIELDS, frozenset[str]())
-    for path in RECORDINGS.glob("*.ndjson"):
+    for path in RECORDINGS.rglob("*.ndjson"):
         if path.name.endswith(".stdin.ndjson"):
             continue
         data = path.read_bytes()

@@ -9,7 +9,7 @@ from betcode.engine.oddities import Oddities
 from betcode.engine.ports import Log, Meter
 from betcode.model import limits
 from betcode.model.events import Event
-from betcode.model.facts import BadLine, Fact, Unknown
+from betcode.model.facts import BadLine, Delta, Fact, Unknown
 from betcode.wire.claude import read_line
 from betcode.wire.known_fields import New
 from betcode.wire.lines import Line, LineSplitter
@@ -87,6 +87,9 @@ class Ingest:
             return []
         new: list[New] = []
         facts = read_line(line.data, line.original_size, new)
+        if not new and len(facts) == 1 and type(facts[0]) is Delta:  # nine in ten lines
+            self.readable = True
+            return self.transcript.read(facts)
         if self._odd is not None:
             self._odd.look(line, facts, new)
         self.readable = self.readable or not facts or not isinstance(facts[0], BadLine) or len(facts) > 1

@@ -29,7 +29,7 @@ Target = Callable[[bytes], None]
 def seeds(recordings: Path) -> list[bytes]:
     """Recorded lines and short recordings, each with the byte that chooses its reader."""
     found = [b"\3" + b'{"op":"send","id":1,"session":"s","key":"k","text":"x"}', b"\4\0\0\0\2\1{}"]
-    for path in sorted(recordings.glob("*.ndjson")):
+    for path in sorted(recordings.rglob("*.ndjson")):
         data = path.read_bytes()
         kind = b"\3" if path.name.endswith(".stdin.ndjson") else b"\0"
         found += [kind + line for line in data.split(b"\n") if line] + [kind + data[:INPUT_BYTES_MAX]]
