@@ -47,6 +47,9 @@ storm: $(STAMP)  ## kill -9 daemon and clients while ten sessions work: KILLS=10
 	BETCODE_KILLS=$(or $(KILLS),100) $(if $(SEED),BETCODE_STORM_SEED=$(SEED)) $(BIN)/python -m pytest -q -s \
 		tests/e2e/test_storm.py -k storm_of_kills
 
+fuzz: .venv/.fuzz  ## damaged input for all that reads foreign bytes: SECONDS=60, SEED=1 for another order
+	$(BIN)/python -m betcode.testing.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
 chaos-recovery: $(STAMP)  ## real faults under the real claude; SEED=n, SCALE=k, ONLY=id, PLANT=bug or list
 	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) recovery \
 		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
@@ -74,4 +77,9 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test check bench plant sim storm chaos-recovery fmt docs lock
+# Not every system has a wheel of atheris; the fuzzer says whether it goes without.
+.venv/.fuzz: $(STAMP)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
+	@touch $@
+
+.PHONY: help demo test check bench plant sim storm fuzz chaos-recovery fmt docs lock

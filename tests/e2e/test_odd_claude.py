@@ -45,7 +45,7 @@ def name(do: str, orders: dict[str, Any]) -> str:
 
 GOES_ON: list[tuple[str, dict[str, Any], list[str]]] = [
     ("binary", {"mib": 10}, ["ndjson.invalid_utf8: a line of", " such lines in this turn"]),
-    ("endless", {"mib": 40}, ["ndjson.oversize: a line of 41943040 bytes"]),
+    ("endless", {"mib": 100}, ["ndjson.oversize: a line of 104857600 bytes"]),
     ("empty", {}, []),
     ("shapes", {"rounds": 1000}, ["ndjson.schema: a line of"]),
     ("foreign", {"rounds": 4000}, ["ndjson.invalid_json", f"ndjson.unknown: {2 * limits.UNKNOWN_LINES_TOLD} lines of"]),

@@ -72,7 +72,7 @@ def test_marks_that_can_never_be_written_are_told_and_stop_no_acknowledgement(tm
     assert "the mark could not be written" in said
 
 
-@pytest.mark.req("INV-2", "SQ-3")
+@pytest.mark.req("INV-2", "ND-8", "SQ-3")
 def test_a_database_that_is_behind_a_mark_is_noticed_at_the_start_though_nobody_asks(tmp_path: Path) -> None:
     promises, _ = asyncio.run(talk(tmp_path, FaultPlan()))
     shutil.rmtree(tmp_path / "intake")  # without it only the marks know
@@ -89,5 +89,7 @@ def test_a_database_that_is_behind_a_mark_is_noticed_at_the_start_though_nobody_
             assert "the database is behind the session's mark" in [message for message, _ in engine.log.lines]
             [gap] = [e for e in await engine.store.events(session, 2, 0, 100) if e.kind == "gap"]
             assert gap.seq == 1
+            assert ("events are missing", 1, 5) in [(m, f.get("first"), f.get("last")) for m, f in engine.log.lines]
+            assert b'betcode_gaps_total{unit="events"} 1.0' in engine.meter.render()
 
     asyncio.run(start())

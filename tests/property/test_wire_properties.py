@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from betcode.model import limits
 from betcode.model.facts import BadLine, Fact, Unknown
+from betcode.testing.fuzz_targets import read_output
 from betcode.wire import claude_stdin
 from betcode.wire.check import Check, Report
 from betcode.wire.claude import LINES, read_line
@@ -120,6 +121,16 @@ def test_a_damaged_line_never_changes_the_facts_of_the_others(data: st.DataObjec
     assert read[len(read) - after :] == whole[number + 1 :]
     for part, facts in zip(damaged.split(b"\n"), read[number:], strict=False):
         check_facts(part, facts)
+
+
+@pytest.mark.req("ND-1", "ND-10")
+@settings(max_examples=100)
+@given(st.data())
+def test_a_recording_with_any_bytes_damaged_is_read_decided_on_and_stored_without_an_error(data: st.DataObject) -> None:
+    recording = bytearray(b"".join(line + b"\n" for line in data.draw(st.sampled_from(RECORDINGS))))
+    for at in data.draw(st.lists(st.integers(0, max(0, len(recording) - 1)), max_size=20)):
+        recording[at : at + 1] = data.draw(st.binary(max_size=3))
+    read_output(bytes(recording))
 
 
 def replaced(draw: st.DrawFn, value: Any) -> Any:

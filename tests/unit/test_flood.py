@@ -103,7 +103,7 @@ def test_the_number_of_things_told_grows_with_the_logarithm_of_all(told: int, co
 @pytest.mark.req("INV-4")
 def test_others_work_between_the_parts_of_a_flood_and_small_work_does_not_give_way_each_time() -> None:
     async def run() -> None:
-        committer = Committer(None, None, KeptLog(), lambda: None, lambda _: None)  # type: ignore[arg-type, return-value]
+        committer = Committer(None, None, KeptLog(), lambda: None, lambda _: None, None)  # type: ignore[arg-type, return-value]
         others: list[str] = []
         asyncio.get_running_loop().call_soon(others.append, "worked")
         for _ in range(limits.INGEST_LINES_AT_ONCE - 1):

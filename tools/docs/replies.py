@@ -79,6 +79,27 @@ BODIES: dict[str, Rows] = {
         ),
         ("places", "whole number", "How many sessions wait for a slot."),
     ),
+    "Quarantine": (
+        ("session", "text", "Its whole id."),
+        (
+            "lines",
+            "list of objects",
+            "In the order in which they were printed: `run`, `offset`, `size` in bytes, `time`, `error_type` "
+            "(`invalid_utf8`, `invalid_json`, `schema`, `oversize`), `reason`; `text`, the beginning for people.",
+        ),
+    ),
+    "QuarantinedLine": (
+        ("data", "text", "Bytes of the line in base64; empty where nothing more of it is left."),
+        ("size", "whole number", "Bytes of the whole line, its newline not counted."),
+    ),
+    "GetDrift": (
+        (
+            "drift",
+            "list of objects",
+            "`version` of claude, empty before it has told it; `what`: `kind` or `field`; `name`; `count`; "
+            "`first_seen`, `last_seen`; `session` and `example`, empty once that session is deleted.",
+        ),
+    ),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),
         (

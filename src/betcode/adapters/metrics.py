@@ -41,6 +41,7 @@ class Metrics:
         self._bad_lines = Counter(
             "betcode_ndjson_parse_errors", "Lines that could not be read.", ["error_type"], registry=self.registry
         )
+        self._gaps = Counter("betcode_gaps", "Places where something is missing.", ["unit"], registry=self.registry)
         self._permissions = Histogram(
             "betcode_permission_request_duration_seconds",
             "From question to decision.",
@@ -71,6 +72,10 @@ class Metrics:
     def bad_line(self, error_type: str) -> None:
         """A line could not be read."""
         self._bad_lines.labels(error_type).inc()
+
+    def gap(self, unit: str) -> None:
+        """Bytes of a journal, or events, are missing."""
+        self._gaps.labels(unit).inc()
 
     def permission(self, tool: str, decision: str, seconds: float) -> None:
         """A question was settled. Tools of MCP servers count as one name: their number has no bound."""

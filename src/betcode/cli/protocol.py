@@ -1,29 +1,35 @@
-"""`betcode protocol`: look at recordings of what claude prints."""
+"""`betcode protocol`: look at what claude prints, in recordings and in what the daemon has seen."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from betcode.cli.output import say, say_json
+from betcode.cli.invocation import Invocation, pass_invocation
+from betcode.cli.local_time import local
+from betcode.cli.output import say, say_json, table
 from betcode.model.errors import BetcodeError, Exit
+from betcode.wire.visible import visible
 
 if TYPE_CHECKING:
     from betcode.wire.check import Report
 
 CHUNK_BYTES = 256 * 1024
 """Read at a time: a recording may be larger than memory."""
+EXAMPLE_CHARS = 200
+"""How much of an example is shown to a person; `--json` has all that is kept."""
 
 
 @click.group()
 def protocol() -> None:
-    """Check recordings of what claude prints with --output-format stream-json.
+    """Check what claude prints with --output-format stream-json.
 
     \b
-    Example:
+    Examples:
       betcode protocol check recording.ndjson
+      betcode protocol drift
     """
 
 
@@ -57,6 +63,7 @@ def check(*, file: Path, as_json: bool) -> int:
                 "bytes": report.bytes,
                 "events": report.events,
                 "unknown": report.unknown,
+                "new": report.new,
                 "errors": report.errors,
                 "tail": report.tail,
             }
@@ -66,12 +73,55 @@ def check(*, file: Path, as_json: bool) -> int:
         for heading, counts in (
             ("events", report.events),
             ("unknown kinds", report.unknown),
+            ("unknown fields and parts", report.new),
             ("errors", report.errors),
         ):
             say(f"{heading}:")
             for name, count in sorted(counts.items(), key=lambda pair: -pair[1]):
                 say(f"  {count:7} {name}")
     return int(Exit.AGENT_ERROR) if errors else 0
+
+
+@protocol.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@pass_invocation
+def drift(invocation: Invocation, *, as_json: bool) -> int:
+    """Show what claude printed in any session and this version does not know: kinds of lines, and fields.
+
+    It is ignored or passed on, never an error; but a claude that has changed shows itself here first. Only what was
+    seen last is remembered, 1,000 names. The version is `?` before claude has told it.
+
+    \b
+    Examples:
+      betcode protocol drift
+      betcode protocol drift --json | jq -r '.drift[] | [.version, .name, .count] | @tsv'
+    """
+    from betcode.cli.ask import ask
+    from betcode.model.frames import GetDrift
+
+    body = ask(invocation, GetDrift())
+    if as_json:
+        say_json(body)
+    elif body["drift"]:
+        for line in drift_lines(body["drift"]):
+            say(line)
+    else:
+        say("nothing unknown was seen")
+    return 0
+
+
+def drift_lines(found: list[dict[str, Any]]) -> list[str]:
+    """The report for people: a table, then an example of each where there is one."""
+    rows = [["CLAUDE", "WHAT", "NAME", "COUNT", "FIRST", "LAST"]]
+    examples = []
+    for one in found:
+        version = one["version"] or "?"
+        times = local(one["first_seen"]), local(one["last_seen"])
+        rows.append([version, one["what"], one["name"], str(one["count"]), *times])
+        if one["example"]:
+            example = visible(one["example"][:EXAMPLE_CHARS], keep_newlines=False)
+            examples.append(f"{visible(one['name'], keep_newlines=False)} (session {one['session']}): {example}")
+    return [table(rows), *(["", *examples] if examples else [])]
 
 
 def read(recording: BinaryIO) -> Report:

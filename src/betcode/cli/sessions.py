@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import click
@@ -30,6 +31,7 @@ def sessions() -> None:
       betcode sessions queue k3jq
       betcode sessions close k3jq
       betcode sessions delete k3jq
+      betcode sessions quarantine k3jq
     """
 
 
@@ -260,6 +262,30 @@ def clear(invocation: Invocation, session: str, *, message: str, as_json: bool) 
     for name in body["cancelled"]:
         say(f"  {name}")
     return 0
+
+
+@sessions.command()
+@session_argument
+@click.option(
+    "--export", metavar="FILE", type=click.Path(path_type=Path), help="Save the lines in FILE, byte for byte."
+)
+@json_option
+@pass_invocation
+def quarantine(invocation: Invocation, session: str, *, export: Path | None, as_json: bool) -> int:
+    """Show the lines of claude's output in session ID that could not be read, with the reason.
+
+    The newest 1,000 of the last 7 days are kept. FILE must not exist yet; it gets each line as claude printed it, so
+    that `betcode protocol check FILE` says the same of it. Exit status 1: of some lines only the beginning is left.
+
+    \b
+    Examples:
+      betcode sessions quarantine k3jq
+      betcode sessions quarantine --json k3jq | jq -r '.lines[] | [.run, .offset, .error_type] | @tsv'
+      betcode sessions quarantine --export bad.ndjson k3jq
+    """
+    from betcode.cli.quarantine import quarantine as show_or_save
+
+    return asyncio.run(show_or_save(invocation, session, export=export, as_json=as_json))
 
 
 def _one(invocation: Invocation, request: Any, as_json: bool, sentence: str) -> int:

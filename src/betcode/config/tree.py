@@ -109,7 +109,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
 
 
 class SupervisionConfig(Struct, frozen=True, kw_only=True):
-    """What is done about a claude that crashes, falls silent, does not end or prints too much (PS-2 to PS-5, ND-7)."""
+    """What is done about a claude that crashes, is silent, goes on or prints nonsense (PS-2 to PS-5, ND-6, ND-7)."""
 
     backoff_first_s: Annotated[
         float, about("First delay before claude is started again after a crash.", reload=True, ge=0.1, le=5)
@@ -155,6 +155,18 @@ class SupervisionConfig(Struct, frozen=True, kw_only=True):
             le=DAY_S,
         ),
     ] = limits.IDLE_PROCESS_S
+    parse_errors_max: Annotated[
+        int,
+        about(
+            "Unreadable lines of claude within `parse_error_window_s` after which its process is replaced.",
+            reload=True,
+            ge=2,
+            le=1_000,
+        ),
+    ] = limits.PARSE_ERRORS_MAX
+    parse_error_window_s: Annotated[float, about("See `parse_errors_max`.", reload=True, ge=10, le=3_600)] = (
+        limits.PARSE_ERROR_WINDOW_S
+    )
     unknown_outcome: Annotated[
         UnknownOutcome,
         about(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace as change
 
-from betcode.core import foreign, messages, permissions, recovery, silence
+from betcode.core import foreign, garbled, messages, permissions, recovery, silence
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.inputs import Ended, Sighted
@@ -35,7 +35,7 @@ def on_ended(draft: Draft, news: Ended) -> None:
     permissions.on_process_gone(draft, news.written)
     _settle(draft, news, planned=planned)
     draft.set(process=Process.NONE, turn=None, tasks=(), cli_state="", ready_by_s=None, rerun_by_s=None)
-    draft.set(api=False, quiet_until_s=0.0)
+    draft.set(api=False, quiet_until_s=0.0, garbled=session.replacing, replacing=False, unread_s=())
     if close_if_asked(draft):
         return
     foreign.on_sight(draft, Sighted(prompts=news.known.prompts))
@@ -43,6 +43,9 @@ def on_ended(draft: Draft, news: Ended) -> None:
         draft.set(reason="claude had not been started; it is now")
         messages.pump(draft)
         draft.tell(draft.session.reason)
+    elif session.replacing and session.garbled:
+        garbled.give_up(draft)
+        messages.pump(draft)
     elif crashed and not planned:
         count_crash(draft, f"claude ended unexpectedly ({describe(news)})", "", news.stderr_tail)
     else:

@@ -60,6 +60,8 @@ class Session:
     turn: Turn | None = None
     rerun: Turn | None = None
     """The turn that the next process goes on with by itself (`recovery.Way.RERUN`)."""
+    claude_version: str = ""
+    """What claude last called its version."""
     tasks: tuple[str, ...] = ()
     """Background tasks and subagents of the process that are alive, in claude's words."""
     cli_state: str = ""
@@ -102,6 +104,18 @@ class Session:
     """Questions that are settled and of which claude is told when there is a slot."""
     gate: Gate = OPEN
     """What the pool lets it do now. Set by the engine before each step, not stored."""
+    replacing: bool = False
+    """Too much of the process's output cannot be read: it is ended when its turn is over (`core.garbled`)."""
+    garbled: bool = False
+    """The process before this one was ended for that reason."""
+    unread_s: tuple[float, ...] = ()
+    """Unreadable lines within the last `Policy.parse_error_window_s` (not stored)."""
+    garbled_s: float = 0.0
+    """When the first of too many of them came (not stored)."""
+    read_s: float = 0.0
+    """When a line could last be read, or claude was last given something to do. As `heard_s`."""
+    trusted_s: float = 0.0
+    """From when on the end of a turn clears `garbled` (not stored)."""
     shown_state: str = SessionState.NEW
     kinds_warned: frozenset[str] = field(default_factory=frozenset)
 
@@ -148,6 +162,9 @@ def to_row(session: Session) -> SessionRow:
         life["answers"] = [list(answer) for answer in session.answers]
     if turn is not None:
         life["turn"] = to_stored(turn)
+    life.update({name: True for name in ("replacing", "garbled") if getattr(session, name)})
+    if session.claude_version:
+        life["claude_version"] = session.claude_version
     if session.rerun is not None:
         life["rerun"] = to_stored(session.rerun)
     lists: dict[str, tuple[str, ...]] = {"tasks": session.tasks, "given": session.given, "withheld": session.withheld}
@@ -203,6 +220,9 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         crashed=bool(life.get("crashed")),
         closing=bool(life.get("closing")),
         closed=bool(life.get("closed")),
+        replacing=bool(life.get("replacing")),
+        garbled=bool(life.get("garbled")),
+        claude_version=str(life.get("claude_version", "")),
         reason=row.reason,
     )
     return replace(session, shown_state=row.state)

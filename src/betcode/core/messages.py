@@ -113,6 +113,8 @@ def pump(draft: Draft) -> None:
         return _explain(draft, "claude is starting")
     if session.process is not Process.READY:
         return _explain(draft, "claude is starting" if session.process is not Process.STOPPING else "claude is ending")
+    if session.replacing:
+        return _explain(draft, "claude's output cannot be read; it is ended first")
     _hand_over(draft, waiting[0])
     return _explain(draft, "an earlier message is being worked on")
 
@@ -159,7 +161,8 @@ def _write(draft: Draft, message: Message) -> None:
     """Store that claude may have the message from here on, then have it written."""
     run = draft.session.run
     given = (*(uuid for uuid in draft.session.given if uuid != message.uuid), message.uuid)[-limits.GIVEN_KEPT :]
-    draft.set(heard_s=max(draft.session.heard_s, draft.now.steady_s), given=given)
+    now_s = draft.now.steady_s
+    draft.set(heard_s=max(draft.session.heard_s, now_s), read_s=max(draft.session.read_s, now_s), given=given)
     draft.put_message(change(message, state=MessageState.DELIVERING, reason="", run=run))
     draft.do(Write(run, message.uuid, _say(message)))
 
@@ -234,6 +237,7 @@ def on_turn_started(draft: Draft, fact: TurnStarted) -> None:
                 draft.move_message(message, MessageState.STARTED)
                 started = message.id
     draft.set(turn=replace(turn, begun=True), rerun=None, rerun_by_s=None)
+    draft.set(claude_version=fact.version[: limits.NAME_CHARS_MAX] or draft.session.claude_version)
     draft.emit(
         TurnBegun(
             message_id=started,

@@ -133,6 +133,7 @@ def _settle(draft: Draft, question: Permission, state: PermissionState, *, by: s
     else:
         draft.set(withheld=(*draft.session.withheld, settled.id))
         draft.tell(WITHHELD)
+    draft.set(read_s=draft.now.steady_s)  # until now nothing could come
     return settled
 
 
@@ -141,7 +142,7 @@ def go_on(draft: Draft) -> None:
     session = draft.session
     if not session.withheld or not session.gate.goes_on:
         return
-    draft.set(withheld=())
+    draft.set(withheld=(), read_s=draft.now.steady_s)
     for question in session.permissions:
         if question.id in session.withheld:
             draft.do(Write(question.run, line_id(question), command(question)))
@@ -221,7 +222,7 @@ def written_again(draft: Draft) -> None:
 
 def on_process_gone(draft: Draft, written: frozenset[str]) -> None:
     """The process that asked has ended. No answer is ever moved to another process by itself."""
-    draft.set(withheld=())
+    draft.set(withheld=(), read_s=draft.now.steady_s)
     for question in draft.session.permissions:
         if question.state is PermissionState.PENDING:
             _cancel(draft, question, by="claude", message="the claude process that asked has ended")

@@ -25,7 +25,9 @@ def on_started(draft: Draft, news: Started) -> None:
     if session.process in (Process.STARTING, Process.UNREADY):
         draft.set(process=Process.UNREADY, ready_by_s=draft.now.steady_s + draft.policy.ready_wait_s)
         draft.do(Write(session.run, READY_LINE, Initialize()))
-    draft.set(heard_s=draft.now.steady_s, interrupted_s=draft.now.steady_s)
+    now_s = draft.now.steady_s
+    draft.set(heard_s=now_s, interrupted_s=now_s, read_s=now_s, garbled_s=now_s)
+    draft.set(trusted_s=now_s + draft.policy.parse_error_window_s)
     if news.adopted:
         if session.process is Process.READY and session.rerun is not None:
             draft.set(rerun_by_s=draft.now.steady_s + limits.RERUN_WAIT_S)
@@ -112,7 +114,7 @@ def retry(draft: Draft, request: Retry) -> None:
         draft.refuse(request.ticket, "session.closed", "the session is closed and cannot be started again", hint)
         return
     stuck = draft.session.crashed or draft.session.restart_s is not None
-    draft.set(crashed=False, crashes_s=(), fruitless=0, restart_s=None)
+    draft.set(crashed=False, crashes_s=(), fruitless=0, restart_s=None, garbled=False)
     if stuck:
         draft.set(reason=f"retried by {request.by}")
         messages.pump(draft)

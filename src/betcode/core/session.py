@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from random import Random
 
-from betcode.core import ending, foreign, messages, permissions, process, queue, resting, restoring, silence
+from betcode.core import ending, foreign, garbled, messages, permissions, process, queue, resting, restoring, silence
 from betcode.core.draft import Decision, Draft
 from betcode.core.inputs import (
     Answer,
@@ -131,6 +131,7 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
             draft.emit(news.event)
             if isinstance(news.event, Gap):
                 messages.on_doubt(draft)
+    garbled.settle(draft)
     return draft.finish()
 
 
@@ -153,6 +154,7 @@ def _on_fact(draft: Draft, fact: Fact) -> None:
             messages.on_tasks(draft, fact)
         case TurnResult():
             messages.on_result(draft, fact)
+            garbled.on_turn_ended(draft)
         case PermissionRequest():
             permissions.on_request(draft, fact)
         case RequestWithdrawn():
@@ -163,5 +165,6 @@ def _on_fact(draft: Draft, fact: Fact) -> None:
             messages.on_run_state(draft, fact)
         case BadLine():
             messages.on_doubt(draft)
+            garbled.on_bad_line(draft, fact)
         case _:
             pass

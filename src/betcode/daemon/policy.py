@@ -19,6 +19,8 @@ def policy_of(config: Config) -> Policy:
         stall_s=config.supervision.stall_s,
         hang_s=config.supervision.hang_s,
         idle_process_s=config.supervision.idle_process_s,
+        parse_errors_max=config.supervision.parse_errors_max,
+        parse_error_window_s=config.supervision.parse_error_window_s,
         unknown_outcome=config.supervision.unknown_outcome,
         permission_ttl_s=config.permission.ttl_s,
         messages_waiting_max=config.daemon.messages_waiting_max,

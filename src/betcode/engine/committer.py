@@ -15,11 +15,12 @@ import msgspec
 from betcode.core.draft import Decision
 from betcode.core.effects import Effect, StartProcess
 from betcode.engine.feed import Feed
+from betcode.engine.oddities import Oddities
 from betcode.engine.ports import Log
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
-from betcode.model.events import Event
+from betcode.model.events import Event, Gap
 from betcode.model.ids import SessionId
 from betcode.model.rows import EventRow, Mark, Message, Permission, SessionRow, Transaction
 
@@ -40,9 +41,15 @@ class Committer:
     """The way from a session's decisions to the store, its feed and its effects."""
 
     def __init__(
-        self, feed: Feed, world: World, log: Log, row: Callable[[], SessionRow], do: Callable[[Effect], None]
+        self,
+        feed: Feed,
+        world: World,
+        log: Log,
+        row: Callable[[], SessionRow],
+        do: Callable[[Effect], None],
+        odd: Oddities,
     ) -> None:
-        """`row` gives the session's present row; `do` carries out an effect without waiting."""
+        """`row` gives the session's present row; `do` carries out an effect without waiting; `odd` is stored too."""
         self._feed = feed
         self._world = world
         self._log = log
@@ -51,6 +58,7 @@ class Committer:
         self._pending = _Pending()
         self._something = asyncio.Event()
         self._done = asyncio.Event()
+        self.odd = odd
         self._marked_s = float("-inf")
         self._work = 0
         self.committed = False
@@ -62,6 +70,8 @@ class Committer:
         for event in decision.events:
             row = event_row(session, event)
             self._pending.events.append(row)
+            if isinstance(event, Gap):
+                note_gap(self._world, self._log, event)
             self._pending.size += len(row.body)
         self._pending.rows += decision.rows
         self._pending.effects += decision.effects
@@ -92,6 +102,7 @@ class Committer:
     def forget(self) -> None:
         """Drop what is not committed: the session begins again."""
         self._pending = _Pending()
+        self.odd.forget()
         self.committed = False
         self._something.clear()
         self._feed.settled = True
@@ -105,9 +116,12 @@ class Committer:
             batch, self._pending = self._pending, _Pending()
             row = self._row()
             if batch.events or batch.rows or any(isinstance(e, StartProcess) for e in batch.effects):
+                quarantine, drift = self.odd.take()
                 await self._world.store.commit(
                     Transaction(
                         session=row,
+                        quarantine=quarantine,
+                        drift=drift,
                         events=tuple(batch.events),
                         messages=tuple(r for r in batch.rows if isinstance(r, Message)),
                         permissions=tuple(r for r in batch.rows if isinstance(r, Permission)),
@@ -135,6 +149,12 @@ class Committer:
             await asyncio.to_thread(self._world.marks.write, row.id, mark)
         except BetcodeError as error:
             self._log.warning("the mark could not be written", error_type=error.code, detail=str(error))
+
+
+def note_gap(world: World, log: Log, gap: Gap) -> None:
+    """Count and log what is missing (ND-8)."""
+    world.meter.gap(gap.unit)
+    log.error(f"{gap.unit} are missing", first=gap.first, last=gap.last, cause=gap.cause, error_type="gap")
 
 
 def event_row(session: SessionId, event: Event) -> EventRow:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from betcode.core.transcript import Transcript, worth_telling
+from betcode.engine.oddities import Oddities
 from betcode.engine.ports import Log, Meter
 from betcode.model import limits
 from betcode.model.events import Event
-from betcode.model.facts import BadLine, Fact, Unknown
+from betcode.model.facts import BadLine, Delta, Fact, Unknown
 from betcode.wire.claude import read_line
+from betcode.wire.known_fields import New
 from betcode.wire.lines import Line, LineSplitter
 
 Read = list[tuple[Fact, tuple[Event, ...]]]
@@ -22,8 +24,16 @@ class Ingest:
     `position` is the offset behind the last line that was read, `lines` how many the newest part came from.
     """
 
-    def __init__(self, offset: int, line_bytes_max: int, transcript: Transcript, log: Log, meter: Meter) -> None:
-        """`transcript` is shared with the feed, which shows its open blocks."""
+    def __init__(
+        self,
+        offset: int,
+        line_bytes_max: int,
+        transcript: Transcript,
+        log: Log,
+        meter: Meter,
+        odd: Oddities | None = None,
+    ) -> None:
+        """`transcript` is shared with the feed, which shows its open blocks; `odd` is told of what is odd."""
         self.transcript = transcript
         self._line_bytes_max = line_bytes_max
         self._splitter = LineSplitter(offset, line_bytes_max)
@@ -34,6 +44,9 @@ class Ingest:
         self._meter = meter
         self._warned: set[str] = set()
         self._bad = 0
+        self._odd = odd
+        self.readable = False
+        """Whether a line of the newest part could be read."""
 
     @property
     def end(self) -> int:
@@ -61,6 +74,7 @@ class Ingest:
             lines = self._splitter.feed(fresh[start : start + limits.INGEST_PIECE_BYTES])
             for first in range(0, max(1, len(lines)), limits.INGEST_LINES_AT_ONCE):
                 part: Read = []
+                self.readable = False
                 some = lines[first : first + limits.INGEST_LINES_AT_ONCE]
                 for line in some:
                     part += self._facts(line)
@@ -71,7 +85,14 @@ class Ingest:
     def _facts(self, line: Line) -> Read:
         if not line.data:
             return []
-        facts = read_line(line.data, line.original_size)
+        new: list[New] = []
+        facts = read_line(line.data, line.original_size, new)
+        if not new and len(facts) == 1 and type(facts[0]) is Delta:  # nine in ten lines
+            self.readable = True
+            return self.transcript.read(facts)
+        if self._odd is not None:
+            self._odd.look(line, facts, new)
+        self.readable = self.readable or not facts or not isinstance(facts[0], BadLine) or len(facts) > 1
         for fact in facts:
             if isinstance(fact, (BadLine, Unknown)):
                 self._warn(fact, line.start)

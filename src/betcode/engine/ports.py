@@ -9,7 +9,17 @@ from betcode.core.inputs import Sighted
 from betcode.core.instant import Instant
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.news import News
-from betcode.model.rows import EventRow, Mark, Message, Permission, SessionRow, Tombstone, Transaction
+from betcode.model.rows import (
+    Drift,
+    EventRow,
+    Mark,
+    Message,
+    Permission,
+    Quarantined,
+    SessionRow,
+    Tombstone,
+    Transaction,
+)
 
 
 class Store(Protocol):
@@ -53,6 +63,18 @@ class Store(Protocol):
 
     async def events(self, session: SessionId, epoch: int, after: int, limit: int) -> list[EventRow]:
         """Events of one epoch with seq > after, in order, at most `limit`."""
+        ...
+
+    async def quarantine(self, session: SessionId, since: str) -> list[Quarantined]:
+        """Lines of a session that could not be read, kept since this time, in the order in which they were printed."""
+        ...
+
+    async def quarantined(self, session: SessionId, run: int, offset: int) -> Quarantined | None:
+        """One of them."""
+        ...
+
+    async def drift(self) -> list[Drift]:
+        """All that was new in the output of any claude, by its version."""
         ...
 
 
@@ -164,6 +186,10 @@ class Meter(Protocol):
 
     def bad_line(self, error_type: str) -> None:
         """A line could not be read."""
+        ...
+
+    def gap(self, unit: str) -> None:
+        """Bytes of a journal, or events, are missing."""
         ...
 
     def permission(self, tool: str, decision: str, seconds: float) -> None:

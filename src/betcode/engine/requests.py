@@ -10,6 +10,7 @@ import msgspec
 from betcode.core import inputs
 from betcode.core.permissions import settled_text
 from betcode.engine.deletion import delete
+from betcode.engine.quarantine import show_odd
 from betcode.engine.registry import Registry, deleted, question_view, summary_view
 from betcode.model import frames, limits
 from betcode.model.errors import BetcodeError
@@ -70,6 +71,8 @@ class Requests:
                 return await self._send(request, client, trace_id)
             case frames.Queue():
                 return self._queue(registry.find(request.session))
+            case frames.Quarantine() | frames.QuarantinedLine() | frames.GetDrift():
+                return await show_odd(registry, request)
             case frames.Delete():
                 return await delete(registry, request.session, force=request.force, by=client)
             case _:

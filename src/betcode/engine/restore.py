@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from betcode.core.life import to_row
 from betcode.core.restoring import Lost, restore
-from betcode.engine.committer import event_row
+from betcode.engine.committer import event_row, note_gap
 from betcode.engine.world import World
 from betcode.model.errors import BetcodeError
+from betcode.model.events import Gap
 from betcode.model.ids import MessageId, SessionId
 from betcode.model.rows import Mark, Message, Permission, SessionRow, Transaction
 
@@ -101,6 +102,9 @@ async def _renumber(world: World, session: SessionId, lost: Sequence[Transaction
     opened = tuple(await store.open_messages(session)), tuple(await store.open_permissions(session))
     found = Lost(last, mark, tuple(messages.values()), tuple(permissions.values()), frozenset(shown), seen)
     decision = restore(row, opened, found, now=world.clock.now(), rng=world.rng)
+    for event in decision.events:
+        if isinstance(event, Gap):
+            note_gap(world, world.log.bind(session_id=session), event)
     await store.commit(
         Transaction(
             session=to_row(decision.session),

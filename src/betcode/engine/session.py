@@ -27,6 +27,7 @@ from betcode.engine.committer import Committer
 from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
 from betcode.engine.lookout import look
+from betcode.engine.oddities import Oddities
 from betcode.engine.ports import Link
 from betcode.engine.slots import Seat
 from betcode.engine.summary import summary_of
@@ -74,7 +75,8 @@ class SessionRunner:
         self._inbox: asyncio.Queue[Any] = asyncio.Queue(limits.INBOX_LENGTH)
         self._tickets: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._next_ticket = 1
-        self._committer = Committer(self.feed, world, self.log, lambda: to_row(self.session), self._do)
+        odd = Oddities(row.id, world.clock)
+        self._committer = Committer(self.feed, world, self.log, lambda: to_row(self.session), self._do, odd)
         self._ingest = Ingest(row.offset, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
         self._holds_start = False
         self._failed: asyncio.Future[None] | None = None
@@ -188,7 +190,9 @@ class SessionRunner:
         transcript.waits(self.seat.place, late=self.seat.late)
         self.feed.follow(transcript)
         self.feed.position = (run, offset)
-        self._ingest = Ingest(offset, world.line_bytes_max, transcript, self.log, world.meter)
+        odd = self._committer.odd
+        odd.run, odd.version = run, self.session.claude_version
+        self._ingest = Ingest(offset, world.line_bytes_max, transcript, self.log, world.meter, odd)
 
     async def _let_go(self, error: BetcodeError) -> None:
         """Stop all tasks and leave the keeper alone. Whoever waits learns that nothing was done."""
@@ -279,6 +283,8 @@ class SessionRunner:
         """What is committed from here on includes that the output was read this far. A copy of the session is dear."""
         position = self._ingest.position
         news: dict[str, Any] = {"heard_s": max(heard_s, self.session.heard_s), "offset": position}
+        if self._ingest.readable:
+            news["read_s"] = news["heard_s"]
         if self.feed.transcript.clean:
             answers = tuple((scope, name, done) for scope, (name, done) in self.feed.transcript.answers.items())
             news |= {"checkpoint": position, "answers": answers}

@@ -39,10 +39,13 @@ CODES: dict[str, Code] = {
     "agent.error": Code(Exit.AGENT_ERROR, "The turn ended with an error that claude reported."),
     "agent.spawn_failed": Code(Exit.AGENT_ERROR, "The claude process could not be started."),
     "agent.answer_unread": Code(Exit.AGENT_ERROR, "claude finished a message while nobody could read its answer."),
-    "agent.crashed": Code(Exit.AGENT_ERROR, "The claude process ended unexpectedly, too often to go on by itself."),
+    "agent.crashed": Code(
+        Exit.AGENT_ERROR, "claude ended unexpectedly, or could not be read, too often to go on by itself."
+    ),
     "agent.recovered": Code(Exit.AGENT_ERROR, "A turn whose claude process ended goes on; nothing is repeated."),
     "agent.stall": Code(Exit.AGENT_ERROR, "The API was silent in the middle of a turn, which was interrupted."),
     "agent.hang": Code(Exit.AGENT_ERROR, "claude was silent in the middle of a turn, which was interrupted."),
+    "agent.garbled": Code(Exit.AGENT_ERROR, "Too much of what claude printed could not be read; it is replaced."),
     "agent.unknown_outcome": Code(Exit.AGENT_ERROR, "claude ended in a turn that had used tools."),
     "session.directory_gone": Code(Exit.BAD_ARGUMENTS, "The session's directory does not exist any more."),
     "session.foreign_use": Code(Exit.AGENT_ERROR, "Somebody else's claude works on the session's conversation."),

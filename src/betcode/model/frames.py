@@ -190,6 +190,36 @@ class Queue(Request, frozen=True, kw_only=True, tag="queue"):
     session: str
 
 
+class Quarantine(Request, frozen=True, kw_only=True, tag="quarantine"):
+    """Lines of claude's output that could not be read. Reply: `session`, `lines`, the newest 1,000 of 7 days.
+
+    Each has `run` and `offset`, its place in the output; `size` in bytes, `time`, `error_type`, `reason`; `text`, its
+    beginning, where a byte that is no UTF-8 appears as `\\xff`.
+    """
+
+    session: str
+
+
+class QuarantinedLine(Request, frozen=True, kw_only=True, tag="quarantined_line"):
+    """The bytes of such a line from byte `start` of it on. Reply: `data`, at most 1 MiB in base64; `size` of the line.
+
+    `data` is empty where nothing more of it is left: at its end, or when the journal that had it is gone.
+    """
+
+    session: str
+    run: int
+    offset: int
+    start: int = 0
+
+
+class GetDrift(Request, frozen=True, kw_only=True, tag="drift"):
+    """What claude printed and this version of BetCode does not know. Reply: `drift`, by version of claude and name.
+
+    Each has `version`, `what` (`kind` or `field`), `name`, `count`, `first_seen`, `last_seen`, and an `example` from a
+    `session`; both are empty once that session is deleted.
+    """
+
+
 class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
     """Reply: `daemon`, `database`, `pool`, `sessions`."""
 
@@ -228,6 +258,9 @@ AnyRequest = (
     | Rename
     | Permissions
     | Queue
+    | Quarantine
+    | QuarantinedLine
+    | GetDrift
     | GetStatus
     | Stop
     | Ping

@@ -24,8 +24,20 @@ BAD_LINES_TOLD: Final = 100
 """Unreadable lines of a turn that each give an event and a log line; then each doubling of their number gives one."""
 UNKNOWN_LINES_TOLD: Final = 10_000
 """Lines of unknown kind of a turn that each give an event; then each doubling of their number gives one."""
+NEW_IN_LINE_MAX: Final = 20
+"""Unknown fields or parts of one line that are told; a changed claude adds a few."""
 WARNED_KINDS_MAX: Final = 200
 """Unknown kinds remembered per session so that each is warned of once (ND-4)."""
+QUARANTINED_MAX: Final = 1_000
+"""Newest unreadable lines of a session that are kept (ND-9), in the database and on their way to it."""
+QUARANTINE_DAYS: Final = 7
+"""How long they are kept (ND-9)."""
+QUARANTINE_COPY_BYTES: Final = 4_096
+"""Beginning of such a line beside its place in the journal: whole for most, and 4 MiB for all of a session."""
+QUARANTINE_PIECE_BYTES: Final = 1024 * 1024
+"""Bytes of such a line in one reply."""
+DRIFT_MAX: Final = 1_000
+"""Unknown kinds and fields that are remembered, by version of claude, the latest seen; some 600 bytes each."""
 OPEN_BLOCKS_MAX: Final = 64
 """Scopes with an unfinished block: the main conversation and running subagents."""
 OPEN_CALLS_MAX: Final = 100
@@ -139,6 +151,12 @@ STALL_S: Final = 120.0
 """Silence of the API inside a turn (PS-4): the CLI itself never gives up on a silent stream."""
 HANG_S: Final = 300.0
 """Any other silence of a turn with no tool running (PS-4)."""
+PARSE_ERRORS_MAX: Final = 5
+"""Unreadable lines within `PARSE_ERROR_WINDOW_S` after which the process is replaced (ND-6)."""
+PARSE_ERROR_WINDOW_S: Final = 60.0
+"""See `PARSE_ERRORS_MAX`."""
+GARBLED_WAIT_S: Final = 30.0
+"""Without one readable line, before such a process is ended in the middle of its turn (ND-6)."""
 SILENCES_MAX: Final = 5
 """Interrupts of the same message because of silence, in a row: then it fails with the reason."""
 RERUN_WAIT_S: Final = 20.0

@@ -31,6 +31,10 @@ class Policy:
     """Any other silence of an active turn, before it is interrupted."""
     idle_process_s: float = limits.IDLE_PROCESS_S
     """How long a process rests before it is ended; 0: for ever."""
+    parse_errors_max: int = limits.PARSE_ERRORS_MAX
+    """Lines within `parse_error_window_s` that could not be read, after which the process is replaced."""
+    parse_error_window_s: float = limits.PARSE_ERROR_WINDOW_S
+    """See `parse_errors_max`."""
     unknown_outcome: str = "tell"
     """Whether claude is told (`tell`) or a person asked (`ask`) when a tool's outcome is unknown after a death."""
     permission_ttl_s: float = limits.PERMISSION_TTL_S

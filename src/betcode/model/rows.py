@@ -161,6 +161,39 @@ class EventRow(Struct, frozen=True):
     body: bytes
 
 
+class Quarantined(Struct, frozen=True):
+    """A line of claude's output that could not be read, at byte `offset` of the output of process `run`.
+
+    The journal has all of it; `copy` is its beginning, all of a usual line, and outlives the journal.
+    """
+
+    session: SessionId
+    run: int
+    offset: int
+    size: int
+    """Bytes of the line without its newline."""
+    time: str
+    error_type: str
+    detail: str
+    copy: bytes
+
+
+class Drift(Struct, frozen=True):
+    """Something in the output of one version of claude that this program does not know, and how often it was there."""
+
+    version: str
+    """As claude says in `system/init`; empty before it has said so."""
+    what: str
+    """`kind` of a line or of a part of one, or `field`."""
+    name: str
+    count: int
+    first_seen: str
+    last_seen: str
+    session: SessionId
+    """Where the example is from; empty once that session is deleted, and the example with it."""
+    example: str
+
+
 class Tombstone(Struct, frozen=True):
     """What is remembered of what was deleted: a key that must not be used again.
 
@@ -200,3 +233,6 @@ class Transaction(Struct, frozen=True):
     creates: bool = False
     deletion: Deletion | None = None
     sweeps: bool = False
+    quarantine: tuple[Quarantined, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    """Counts here are added to what is stored. Both come again when the output is read again: no second copy."""

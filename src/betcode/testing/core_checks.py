@@ -128,6 +128,7 @@ class Checks:
         forgotten = replace(session, ended=(), settled=(), crashes_s=(), fruitless=0, restart_s=None, ready_by_s=None)
         forgotten = replace(forgotten, rerun_by_s=None, heard_s=0.0, api=False, quiet_until_s=0.0, interrupted_s=0.0)
         forgotten = replace(forgotten, gate=OPEN)
+        forgotten = replace(forgotten, unread_s=(), garbled_s=0.0, read_s=0.0, trusted_s=0.0)
         assert replace(loaded, permissions=()) == replace(forgotten, permissions=())
         assert {p.id: p for p in loaded.permissions} == {p.id: p for p in session.permissions}
 

@@ -37,7 +37,7 @@ from betcode.core.instant import Instant
 from betcode.core.life import Process, Session, from_rows, to_row
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
-from betcode.model.facts import ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
+from betcode.model.facts import BadLine, ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
 from betcode.model.ids import PermissionId
 from betcode.model.policy import DEFAULT
 from betcode.model.rows import Message, Permission, SessionRow
@@ -249,7 +249,8 @@ class CoreWorld:
         for _ in range(choice % 7 + 1):
             if self.session.offset < len(lines):
                 position = self.session.offset
-                self.session = replace(self.session, heard_s=self.now.steady_s)
+                read_s = self.session.read_s if BadLine in map(type, lines[position]) else self.now.steady_s
+                self.session = replace(self.session, heard_s=self.now.steady_s, read_s=read_s)
                 held, self.holding = self.holding, True  # what a line says is committed together with its position
                 for fact, shown in self._transcript.read(lines[position]):
                     self.step(Saw(fact, shown))
@@ -289,6 +290,12 @@ class CoreWorld:
         if self.keeper is not None and self.keeper.claude.run not in self.checks.spoilt:
             self.checks.spoilt.add(self.keeper.claude.run)
             self.keeper.claude.spoil = SPOILABLE[choice % len(SPOILABLE)]
+
+    def babble(self, choice: int) -> None:
+        """claude prints lines that nobody can read, now and then too many."""
+        if self.keeper is not None and self.keeper.claude.alive:
+            self.checks.spoilt.add(self.keeper.claude.run)
+            self.keeper.claude.lines += [[BadLine("invalid_json", "noise", "noise", 5)]] * (choice % 8)
 
     # --- people and time ----------------------------------------------------------------------------------------
 

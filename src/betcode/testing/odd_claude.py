@@ -329,6 +329,11 @@ class OddClaude:
                 put(bytes([byte]))
         return "bytes"
 
+    def lines(self) -> str:
+        """Print `lines`, each in hex."""
+        put(b"".join(bytes.fromhex(line) + b"\n" for line in self.orders["lines"]))
+        return "printed"
+
     def nuls(self) -> str:
         """Print 4,096 NULs before a line of the protocol, and again as a line of their own."""
         put(bytes(4096) + self.encoded(type="system", subtype="session_state_changed", state="running"))
@@ -341,7 +346,7 @@ DEEDS: dict[str, Callable[[OddClaude], str]] = {
     for name in (
         "exit", "sleep", "deaf", "fork", "close_stdout", "close_stdin", "stderr", "binary", "endless", "empty",
         "shapes", "foreign", "chatter", "ticks", "half", "stranger", "twice", "ask_twice", "odd_request",
-        "single_bytes", "nuls",
+        "single_bytes", "lines", "nuls",
     )
 }  # fmt: skip
 

@@ -107,6 +107,13 @@ class PaperClaude:
         for link in self.links:
             link.ring()
 
+    def babble(self, data: bytes) -> None:
+        """Print this, unasked."""
+        self.state.printed += data
+        self._keep()
+        for link in self.links:
+            link.ring()
+
     def _keep(self) -> None:
         new = self._file.with_suffix(".new")
         new.write_bytes(json.encode(self.state))

@@ -56,13 +56,14 @@ class KeptLog:
 
 
 class SmallEngine:
-    """One life of the engine. `store`, `registry` and `log` are for looking at."""
+    """One life of the engine. `store`, `registry`, `log` and `meter` are for looking at."""
 
-    def __init__(self, store: SqliteStore, registry: Registry, log: KeptLog) -> None:
+    def __init__(self, store: SqliteStore, registry: Registry, log: KeptLog, meter: Metrics) -> None:
         """Use `running_engine`."""
         self.store = store
         self.registry = registry
         self.log = log
+        self.meter = meter
         self._requests = Requests(registry, lambda: {"database": {"state": store.state}}, lambda path: path)
 
     async def ask(self, request: AnyRequest) -> dict[str, Any]:
@@ -107,7 +108,7 @@ async def running_engine(
     idle_process_s: float = 0.0,
 ) -> AsyncIterator[SmallEngine]:
     """Start as the daemon does, and stop. Raises BetcodeError `store.failed` when it cannot be started."""
-    log = KeptLog()
+    log, meter = KeptLog(), Metrics()
     store = await SqliteStore.open(data / "daemon.db", rng=Random(1), connect=connect, files=files)
     try:
         world = World(
@@ -117,7 +118,7 @@ async def running_engine(
             clock=SystemClock(),
             rng=Random(1),
             log=log,
-            meter=Metrics(),
+            meter=meter,
             slots=slots or Slots(),
             # A session whose commit failed begins again soon.
             policy=Policy(backoff_first_s=0.001, backoff_max_s=0.002, idle_process_s=idle_process_s),
@@ -126,7 +127,7 @@ async def running_engine(
         registry = Registry(world, lambda: str(uuid.uuid4()))
         try:
             await registry.open()
-            yield SmallEngine(store, registry, log)
+            yield SmallEngine(store, registry, log, meter)
         finally:
             await registry.close()
     finally:

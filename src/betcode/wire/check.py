@@ -13,6 +13,7 @@ from msgspec import Struct
 from betcode.model import limits
 from betcode.model.facts import BadLine, Unknown
 from betcode.wire.claude import read_line
+from betcode.wire.known_fields import New
 from betcode.wire.lines import Line, LineSplitter
 from betcode.wire.objects import Unreadable, read_object
 
@@ -24,15 +25,16 @@ OTHER: Final = "(other)"
 class Report(Struct, frozen=True):
     """What a recording holds.
 
-    `events` counts facts by their tag, bad lines left out; `unknown` counts lines by the name of their kind; `errors`
-    counts bad lines by type and has all four. `tail` is `partial` when the recording ends inside a line, which then
-    counts as no line and no error.
+    `events` counts facts by their tag, bad lines left out; `unknown` counts lines by the name of their kind; `new`
+    counts what `known_fields` does not know of the others; `errors` counts bad lines by type and has all four. `tail`
+    is `partial` when the recording ends inside a line, which then counts as no line and no error.
     """
 
     lines: int
     bytes: int
     events: dict[str, int]
     unknown: dict[str, int]
+    new: dict[str, int]
     errors: dict[str, int]
     tail: Literal["complete", "partial"]
 
@@ -46,6 +48,7 @@ class Check:
         self._bytes = 0
         self._events: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
+        self._new: Counter[str] = Counter()
         self._errors: Counter[str] = Counter(dict.fromkeys(ERROR_TYPES, 0))
 
     def feed(self, chunk: bytes) -> None:
@@ -62,18 +65,33 @@ class Check:
             self._count(line)
         elif line is not None:
             tail = "partial"
-        return Report(self._lines, self._bytes, dict(self._events), dict(self._unknown), dict(self._errors), tail)
+        return Report(
+            self._lines,
+            self._bytes,
+            dict(self._events),
+            dict(self._unknown),
+            dict(self._new),
+            dict(self._errors),
+            tail,
+        )
 
     def _count(self, line: Line) -> None:
         self._lines += 1
-        for fact in read_line(line.data, line.original_size):
+        new: list[New] = []
+        for fact in read_line(line.data, line.original_size, new):
             if isinstance(fact, BadLine):
                 self._errors[fact.error_type] += 1
                 continue
             self._events[str(fact.__struct_config__.tag)] += 1
             if isinstance(fact, Unknown):
-                room = len(self._unknown) < limits.WARNED_KINDS_MAX
-                self._unknown[fact.name if room or fact.name in self._unknown else OTHER] += 1
+                _add(self._unknown, fact.name)
+        for found in new:
+            _add(self._new, found.name)
+
+
+def _add(counts: Counter[str], name: str) -> None:
+    room = len(counts) < limits.WARNED_KINDS_MAX
+    counts[name if room or name in counts else OTHER] += 1
 
 
 def _is_object(line: Line) -> bool:

@@ -31,14 +31,16 @@ from betcode.model.facts import (
 from betcode.wire import claude_shapes as shapes
 from betcode.wire.claude_blocks import read_assistant, read_delta_quickly, read_stream_event, read_user
 from betcode.wire.claude_system import SYSTEM, Reader
+from betcode.wire.known_fields import STREAM, New, look
 from betcode.wire.lenient import fit, note
 from betcode.wire.objects import ErrorType, Unreadable, preview, read_object
 
 
-def read_line(data: bytes, original_size: int | None = None) -> list[Fact]:
+def read_line(data: bytes, original_size: int | None = None, new: list[New] | None = None) -> list[Fact]:
     """The facts of one line without its newline, in order; none for an empty line.
 
-    `original_size` is given when `data` is only the beginning of a line that was too long (`lines.Line`).
+    `original_size` is given when `data` is only the beginning of a line that was too long (`lines.Line`). What this
+    program does not know of a line that it can read is added to `new`.
     """
     size = len(data) if original_size is None else original_size
     if original_size is not None:
@@ -54,11 +56,13 @@ def read_line(data: bytes, original_size: int | None = None) -> list[Fact]:
     if kind == "stream_event":
         delta = read_delta_quickly(line)
         if delta is not None:
+            if new is not None and not STREAM.issuperset(line):
+                look("stream_event", line, new)
             return [delta]
-    return _read(kind, line, data)
+    return _read(kind, line, data, new)
 
 
-def _read(kind: object, line: dict[str, Any], data: bytes) -> list[Fact]:
+def _read(kind: object, line: dict[str, Any], data: bytes, new: list[New] | None) -> list[Fact]:
     readers, name = LINES, kind
     if kind == "system":
         readers, name = SYSTEM, line.get("subtype")
@@ -66,12 +70,14 @@ def _read(kind: object, line: dict[str, Any], data: bytes) -> list[Fact]:
         field = "subtype" if kind == "system" else "type"
         return [_bad("schema", f"{field}: expected `str`, got `{type(name).__name__}`", data, len(data))]
     reader = readers.get(name)
+    full = f"system/{name}" if kind == "system" else name
     if reader is None:
-        full = f"system/{name}" if kind == "system" else name
         raw = preview(data, limits.UNKNOWN_RAW_CHARS, len(data))
         return [Unknown(full[: limits.NAME_CHARS_MAX], raw)]
     problems: list[str] = []
     facts = reader(line, problems)
+    if new is not None:
+        look(full, line, new)
     if problems:
         facts.insert(0, _bad("schema", "; ".join(problems), data, len(data)))
     return facts

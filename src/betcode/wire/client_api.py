@@ -21,6 +21,7 @@ from betcode.model.frames import (
     Frame,
     Hello,
     ListSessions,
+    QuarantinedLine,
     Rename,
     Request,
     Send,
@@ -112,6 +113,9 @@ def check(request: AnyRequest) -> None:
         case Events():
             _range("limit", request.limit, 1, limits.PAGE_EVENTS_MAX)
             _range("after", request.after, 0, 2**62)
+        case QuarantinedLine():
+            for field in ("run", "offset", "start"):
+                _range(field, getattr(request, field), 0, 2**62)
         case _:
             pass
 

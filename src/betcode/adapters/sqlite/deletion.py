@@ -1,14 +1,16 @@
 """The SQL of deletion: what is forgotten at once, what is swept in small steps, and what is remembered (SQ-11).
 
-One transaction makes a session unreachable: its row gets the state DELETED, its questions go, each message leaves only
-a tombstone of its key. A commit is all or nothing, so a session is whole or it is gone. Its events follow in batches
-that do not stall the writer; the row goes last, so that whatever is left over can be found after a crash.
+One transaction makes a session unreachable: its row gets the state DELETED, its questions and the lines in quarantine
+go, each message leaves only a tombstone of its key. A commit is all or nothing, so a session is whole or it is gone.
+Its events follow in batches that do not stall the writer; the row goes last, so that whatever is left over can be found
+after a crash.
 """
 
 from __future__ import annotations
 
 import apsw
 
+from betcode.adapters.sqlite import odd_lines
 from betcode.adapters.sqlite.errors import defect
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -53,6 +55,7 @@ def delete(connection: apsw.Connection, row: SessionRow, deletion: Deletion) -> 
         )
     connection.execute("DELETE FROM permissions WHERE session = ?", (row.id,))
     connection.execute("DELETE FROM messages WHERE session = ?", (row.id,))
+    odd_lines.forget(connection, row.id)
 
 
 def sweep(connection: apsw.Connection, session: SessionId) -> None:

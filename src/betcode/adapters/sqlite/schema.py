@@ -115,6 +115,35 @@ ALTER TABLE messages ADD COLUMN told TEXT NOT NULL DEFAULT '';
 """A program that does not know them would send a message again whose turn had used tools."""
 
 
+_ODD_LINES = """
+CREATE TABLE quarantine (
+    session TEXT NOT NULL REFERENCES sessions (id),
+    run INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    time TEXT NOT NULL,
+    error_type TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    copy BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX quarantine_by_position ON quarantine (session, run, "offset");
+CREATE INDEX quarantine_by_time ON quarantine (time);
+
+CREATE TABLE drift (
+    version TEXT NOT NULL,
+    what TEXT NOT NULL,
+    name TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    first_seen TEXT NOT NULL,
+    last_seen TEXT NOT NULL,
+    session TEXT NOT NULL,
+    example TEXT NOT NULL,
+    PRIMARY KEY (version, what, name)
+) STRICT, WITHOUT ROWID;
+"""
+"""A program that does not know them could not delete a session that has lines in quarantine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One step from `version - 1` to `version`."""
@@ -124,7 +153,12 @@ class Migration:
     sql: str
 
 
-MIGRATIONS = (Migration(1, 1, _INITIAL), Migration(2, 2, _TOMBSTONES), Migration(3, 3, _ATTEMPTS))
+MIGRATIONS = (
+    Migration(1, 1, _INITIAL),
+    Migration(2, 2, _TOMBSTONES),
+    Migration(3, 3, _ATTEMPTS),
+    Migration(4, 4, _ODD_LINES),
+)
 """All steps, in order, from 1 without a hole."""
 
 

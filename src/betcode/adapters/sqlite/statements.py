@@ -13,7 +13,7 @@ from zlib import crc32
 import apsw
 import msgspec
 
-from betcode.adapters.sqlite import deletion
+from betcode.adapters.sqlite import deletion, odd_lines
 from betcode.adapters.sqlite.errors import RESCUE_HINT, StoreError, defect, key_conflict
 from betcode.adapters.sqlite.schema import MESSAGE_IS_OPEN, PERMISSION_IS_OPEN
 from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId
@@ -79,6 +79,7 @@ def apply(connection: apsw.Connection, transaction: Transaction) -> None:
         _put_message(connection, message, transaction.session.id)
     for permission in transaction.permissions:
         _put_permission(connection, permission, transaction.session.id)
+    odd_lines.put(connection, transaction)
     return None
 
 

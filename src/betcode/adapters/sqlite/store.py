@@ -13,7 +13,7 @@ from random import Random
 import apsw
 
 from betcode.adapters.intake import DiskFiles, IntakeLog, Problem, total_bytes
-from betcode.adapters.sqlite import deletion, statements
+from betcode.adapters.sqlite import deletion, odd_lines, statements
 from betcode.adapters.sqlite.committer import Committer
 from betcode.adapters.sqlite.connection import (
     Connect,
@@ -31,7 +31,7 @@ from betcode.adapters.sqlite.writer import Writer
 from betcode.adapters.unstored import find_unstored
 from betcode.model import limits
 from betcode.model.ids import MessageId, PermissionId, SessionId
-from betcode.model.rows import EventRow, Message, Permission, SessionRow, Tombstone, Transaction
+from betcode.model.rows import Drift, EventRow, Message, Permission, Quarantined, SessionRow, Tombstone, Transaction
 
 
 class SqliteStore:
@@ -184,6 +184,18 @@ class SqliteStore:
         return await self._readers.run(
             "events", lambda c: statements.events(c, session, epoch=epoch, after=after, limit=limit)
         )
+
+    async def quarantine(self, session: SessionId, since: str) -> list[Quarantined]:
+        """Lines of a session that could not be read, kept since this time, in the order in which they were printed."""
+        return await self._readers.run("quarantine", lambda c: odd_lines.quarantine(c, session, since))
+
+    async def quarantined(self, session: SessionId, run: int, offset: int) -> Quarantined | None:
+        """One of them."""
+        return await self._readers.run("quarantined", lambda c: odd_lines.quarantined(c, session, run, offset))
+
+    async def drift(self) -> list[Drift]:
+        """All that was new in the output of any claude, by its version."""
+        return await self._readers.run("drift", odd_lines.drift)
 
 
 @dataclass(frozen=True, slots=True)

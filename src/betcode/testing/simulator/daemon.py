@@ -75,6 +75,9 @@ class ModelMeter:
     def bad_line(self, error_type: str) -> None:
         """Not counted."""
 
+    def gap(self, unit: str) -> None:
+        """Not counted."""
+
     def permission(self, tool: str, decision: str, seconds: float) -> None:
         """Not counted."""
 

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import apsw
 
-from betcode.adapters.sqlite import deletion, schema, statements
+from betcode.adapters.sqlite import deletion, odd_lines, schema, statements
 from betcode.adapters.sqlite.errors import StoreError, translate
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import MessageId, PermissionId, SessionId
-from betcode.model.rows import EventRow, Message, Permission, SessionRow, Tombstone, Transaction
+from betcode.model.rows import Drift, EventRow, Message, Permission, Quarantined, SessionRow, Tombstone, Transaction
 from betcode.testing.simulator.incarnation import Incarnation
 from betcode.testing.simulator.ledger import Ledger
 from betcode.testing.simulator.pace import Pace
@@ -185,3 +185,15 @@ class ModelStore:
     async def events(self, session: SessionId, epoch: int, after: int, limit: int) -> list[EventRow]:
         """Events of one epoch."""
         return await self._read(lambda c: statements.events(c, session, epoch=epoch, after=after, limit=limit))
+
+    async def quarantine(self, session: SessionId, since: str) -> list[Quarantined]:
+        """Lines of a session that could not be read, kept since this time, in the order in which they were printed."""
+        return await self._read(lambda c: odd_lines.quarantine(c, session, since))
+
+    async def quarantined(self, session: SessionId, run: int, offset: int) -> Quarantined | None:
+        """One of them."""
+        return await self._read(lambda c: odd_lines.quarantined(c, session, run, offset))
+
+    async def drift(self) -> list[Drift]:
+        """All that was new in the output of any claude, by its version."""
+        return await self._read(odd_lines.drift)
