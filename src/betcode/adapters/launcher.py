@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -17,9 +18,11 @@ from betcode.adapters.environment import child_environment
 from betcode.adapters.keeper_link import KeeperLink, pid_of
 from betcode.adapters.log import JsonLog
 from betcode.adapters.other_claudes import others
+from betcode.adapters.scopes import Scopes, find_scopes
 from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.transcripts import has_transcript, read_conversation, transcript_size
 from betcode.core.inputs import Sighted
+from betcode.keeper import limits as keeper_limits
 from betcode.keeper.journal import JournalGap
 from betcode.model import limits
 from betcode.model.conversation import Conversation
@@ -27,6 +30,20 @@ from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
 from betcode.model.rows import SessionRow
 
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a session's processes may use (PS-9)."""
+
+    memory_bytes_max: int = keeper_limits.MEMORY_BYTES_MAX
+    """Above what claude itself is measured to need."""
+    files_max: int = keeper_limits.FILES_MAX
+    """Open files of each process."""
+    scopes: bool = True
+    """Whether the kernel is to hold the memory too, where it can."""
+
+
+USUAL_BOUNDS = Bounds()
 KEEPER = Path(betcode.keeper.__file__).parent / "__main__.py"
 RERUN_VARIABLE = "CLAUDE_CODE_RESUME_INTERRUPTED_TURN"
 """Makes a resumed claude go on with the turn that was cut off. It calls a tool again whose result is not stored."""
@@ -46,6 +63,7 @@ class KeeperLauncher:
         environment: Mapping[str, str],
         log: JsonLog,
         env_pass: Iterable[str] = (),
+        bounds: Bounds = USUAL_BOUNDS,
     ) -> None:
         """`sessions`: DATA/sessions. `environment`: the daemon's own, from which children get the allowed part."""
         self._sessions = sessions
@@ -55,7 +73,10 @@ class KeeperLauncher:
         self._log = log
         self._sizes: dict[SessionId, int] = {}
         """Length of each conversation when it was last looked at."""
+        self._scopes: Scopes | None = None
+        """How keepers get a scope of their own; None before the first of them."""
         self.env_pass = tuple(env_pass)
+        self.bounds = bounds
 
     def files(self, row: SessionRow) -> SessionFiles:
         """The files of this session."""
@@ -92,6 +113,8 @@ class KeeperLauncher:
             "socket": str(files.socket()),
             "generation": self._generation,
             "mark": files.mark(row.run),
+            "memory_bytes_max": self.bounds.memory_bytes_max,
+            "files_max": self.bounds.files_max,
         }
         said = await self._run_keeper(spec)
         if said.get("code") == "lock_held":
@@ -105,21 +128,35 @@ class KeeperLauncher:
         return link
 
     async def _run_keeper(self, spec: dict[str, object]) -> dict[str, object]:
-        """Run the keeper's launcher; it ends at once and leaves the keeper behind."""
+        """Run the keeper's launcher, in a scope if that can be had; it ends at once and leaves the keeper behind."""
+        argv = [sys.executable, "-I", "-S", str(KEEPER)]
+        if self.bounds.scopes:
+            if self._scopes is None:
+                self._scopes = await asyncio.to_thread(find_scopes, self._environment)
+            scopes = self._scopes
+            if scopes.program:
+                command = scopes.command(argv, name=str(spec["mark"]), memory_bytes_max=self.bounds.memory_bytes_max)
+                try:
+                    return await self._launch(command, spec | {"scope": True}, scopes.env)
+                except BetcodeError as error:
+                    self._log.warning("systemd gives no scope; the keeper starts without", detail=str(error))
+                    self._scopes = Scopes(why=str(error))
+        return await self._launch(argv, spec, {})
+
+    async def _launch(
+        self, command: list[str], spec: Mapping[str, object], env: Mapping[str, str]
+    ) -> dict[str, object]:
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                str(KEEPER),
+                *command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
-                env={},
+                env=env,
             )
         except OSError as error:
-            raise _spawn_failed(f"cannot run {sys.executable}: {error.strerror}") from error
+            raise _spawn_failed(f"cannot run {command[0]}: {error.strerror}") from error
         try:
             async with asyncio.timeout(limits.KEEPER_START_WAIT_S):
                 out, err = await process.communicate(msgspec.json.encode(spec))

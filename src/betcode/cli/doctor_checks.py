@@ -16,10 +16,12 @@ from typing import Any
 
 from betcode import __version__
 from betcode.adapters.clock import SystemClock
+from betcode.adapters.scopes import find_scopes
 from betcode.adapters.survey import machine, programs
 from betcode.adapters.survey.database import look_at_database
 from betcode.adapters.survey.intake import look_at_intake
 from betcode.adapters.survey.sessions import SOCKET, look_at_folders
+from betcode.adapters.system_memory import system_memory_bytes
 from betcode.cli.doctor_daemon import known_sessions, look_at_daemon, settled
 from betcode.cli.invocation import Invocation
 from betcode.config.load import load
@@ -120,6 +122,7 @@ def _checks(scene: Scene) -> dict[str, Check]:
         "disk.data": lambda: [places.judge_room(machine.look_at_room("data", paths.data))],
         "disk.claude": lambda: [places.judge_room(machine.look_at_room("claude", programs.claude_home(env)))],
         "disk.filesystem": lambda: [places.judge_filesystem(machine.filesystem_of(paths.data), str(paths.data))],
+        "system.memory": lambda: [judged.judge_memory(_memory(scene))],
         "system.linger": lambda: [judged.judge_linger(machine.look_at_linger(env, paths.runtime))],
     }
 
@@ -134,6 +137,17 @@ def _claude(invocation: Invocation, config: Config | None) -> list[Finding]:
     configured = from_here if config is None else config.agent.claude
     env_pass = () if config is None else tuple(config.agent.env_pass)
     return judged.judge_claude(programs.look_at_claude(configured, invocation.env, env_pass))
+
+
+def _memory(scene: Scene) -> judged.MemoryHold:
+    config = scene.config or Config()
+    why = (
+        "the setting `agent.scope` is `never`"
+        if config.agent.scope == "never"
+        else find_scopes(scene.invocation.env).why
+    )
+    total = int(config.daemon.memory_share * system_memory_bytes())
+    return judged.MemoryHold(why, config.agent.memory_bytes_max, total)
 
 
 def _sockets(scene: Scene) -> places.Sockets:

@@ -14,10 +14,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from betcode.keeper import limits as keeper_limits
 from betcode.model import limits
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 UnknownOutcome = Literal["tell", "ask"]
+Scope = Literal["auto", "never"]
 
 MIB = 1024 * 1024
 DAY_S = 86_400.0
@@ -103,6 +105,34 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     ready_wait_s: Annotated[
         float, about("Longest time from starting claude to its first answer.", reload=True, ge=5, le=600)
     ] = limits.READY_WAIT_S
+    memory_bytes_max: Annotated[
+        int,
+        about(
+            "Memory of a session's processes, tools and MCP servers included, above what claude itself was measured"
+            " to need; at this limit they are ended, with the turn.",
+            reload=True,
+            ge=32 * MIB,
+            le=1024 * 1024 * MIB,
+        ),
+    ] = keeper_limits.MEMORY_BYTES_MAX
+    files_max: Annotated[
+        int,
+        about(
+            "Open files of each process of a session. A program may raise that itself, to"
+            f" {keeper_limits.FILES_HARD_MAX:,} or to what is set here.",
+            reload=True,
+            ge=64,
+            le=1_000_000,
+        ),
+    ] = keeper_limits.FILES_MAX
+    scope: Annotated[
+        Scope,
+        about(
+            "Whether each keeper gets a scope of your systemd, in which the kernel holds the memory too: where that is"
+            " possible (auto), or never.",
+            reload=True,
+        ),
+    ] = "auto"
     starts_at_once: Annotated[
         int, about("Processes of claude that may be starting at the same time.", reload=False, ge=1, le=32)
     ] = limits.STARTS_AT_ONCE
@@ -176,6 +206,10 @@ class DaemonConfig(Struct, frozen=True, kw_only=True):
         ),
     ] = field(default_factory=default_slots)
     queue: Annotated[int, about("Sessions that may wait for a slot.", reload=True, ge=0, le=500)] = 50
+    memory_share: Annotated[
+        float,
+        about("Share of the system's memory that all sessions together may use.", reload=True, ge=0.1, le=1),
+    ] = limits.MEMORY_SHARE
     connections_max: Annotated[int, about("Clients connected at the same time.", reload=False, ge=1, le=10_000)] = (
         limits.CONNECTIONS_MAX
     )

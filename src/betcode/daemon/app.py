@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +33,7 @@ from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
+from betcode.daemon.bounds import bounds_of, clients_max, memory_bytes_max, raise_file_limit
 from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
@@ -131,7 +130,7 @@ class _App:
         self.config = self.started_with = self.settings.config
 
     async def run(self, configured_in_s: float) -> None:
-        self.files = raise_file_limit()
+        self.files = raise_file_limit(self.config)
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
@@ -149,6 +148,7 @@ class _App:
                 environment=dict(os.environ),
                 log=self.log,
                 env_pass=self.config.agent.env_pass,
+                bounds=bounds_of(self.config),
             )
             world = World(
                 store=store,
@@ -161,6 +161,7 @@ class _App:
                 line_bytes_max=self.config.supervision.max_payload_bytes,
                 slots=Slots(self.config.daemon.slots, self.config.daemon.queue),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
+                memory_bytes_max=memory_bytes_max(self.config),
                 policy=policy_of(self.config),
                 is_directory=os.path.isdir,
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
@@ -220,7 +221,7 @@ class _App:
             self.paths.socket,
             serve_client,
             pages.all(),
-            clients_max=min(self.config.daemon.connections_max, clients_max(self.files)),
+            clients_max=clients_max(self.config, self.files),
         )
         self._on_signals()
         with steps.step("reconcile"):
@@ -314,6 +315,8 @@ def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world
     world.policy = policy_of(config)
     set_level(config.daemon.log_level)
     launcher.env_pass = config.agent.env_pass
+    launcher.bounds = bounds_of(config)
+    world.memory_bytes_max = memory_bytes_max(config)
     claude.configured = config.agent.claude
     world.slots.count, world.slots.queue = config.daemon.slots, config.daemon.queue
     world.slots.wake()
@@ -339,17 +342,3 @@ def resolve_directory(given: str) -> str:
     except UnicodeEncodeError as error:
         raise BetcodeError("request.directory", f"{given!r} is not valid UTF-8", hint=hint) from error
     return str(real)
-
-
-def raise_file_limit() -> int:
-    """Use as many descriptors as the system allows: each session needs a few. Returns how many that are."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = hard if sys.platform == "linux" else min(hard, 10_240)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(soft, wanted)
-
-
-def clients_max(files: int) -> int:
-    """How many clients are let in: with few descriptors at most half of them, or no claude could be started."""
-    return min(limits.CONNECTIONS_MAX, files // 2)

@@ -47,7 +47,8 @@ class Requests:
             case frames.Ping():
                 return {}
             case frames.GetStatus():
-                return self._status() | {"sessions": [self.view(s) for s in registry.summaries()]}
+                memory = {"used_bytes": registry.memory.used, "max_bytes": registry.memory.limit}
+                return self._status() | {"memory": memory, "sessions": [self.view(s) for s in registry.summaries()]}
             case frames.ListSessions():
                 chosen = registry.summaries(limit=request.limit, closed=request.closed)
                 return {"sessions": [self.view(s) for s in chosen]}

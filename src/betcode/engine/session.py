@@ -44,7 +44,7 @@ from betcode.model.errors import BetcodeError
 from betcode.model.events import Gap
 from betcode.model.frames import Summary
 from betcode.model.ids import SessionId
-from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
+from betcode.model.news import Confirmed, Gone, Lost, MemoryHigh, News, Output, Rejected, Troubled
 from betcode.model.rows import Message, Permission, SessionRow
 from betcode.model.states import Delivery
 
@@ -262,8 +262,8 @@ class SessionRunner:
             case Lost():
                 self._step(Tell(Gap(unit="bytes", first=news.first, last=news.last, cause=news.cause)))
                 self._ingest.skip_to(news.last + 1)
-            case Troubled():
-                self._step(Tell(keeper_notice(news.what)))
+            case Troubled() | MemoryHigh():
+                self._step(Tell(keeper_notice(news)))
             case Gone():
                 self._on_gone(news)
 

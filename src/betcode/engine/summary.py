@@ -26,5 +26,6 @@ def summary_of(session: Session, feed: Feed, link: Link | None) -> Summary:
         run=session.run,
         waiting=len(session.waiting),
         held=session.held or bool(session.strangers),
+        memory_bytes=link.memory_bytes if link else 0,
         questions=sum(p.state is PermissionState.PENDING for p in session.permissions),
     )

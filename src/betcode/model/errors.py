@@ -84,6 +84,8 @@ CODES: dict[str, Code] = {
     "store.restored": Code(Exit.INTERNAL, "The database had lost what was acknowledged; it came back from elsewhere."),
     "store.newer": Code(Exit.BAD_CONFIGURATION, "The database was written by a newer version of BetCode."),
     "limit.connections": Code(Exit.RATE_LIMITED, "As many clients are connected as the daemon admits."),
+    "limit.memory": Code(Exit.AGENT_ERROR, "claude and its tools used more memory than allowed, and were ended."),
+    "limit.memory_near": Code(Exit.AGENT_ERROR, "claude and its tools use nearly as much memory as allowed."),
     "limit.deletions": Code(Exit.RATE_LIMITED, "As many deleted messages are remembered as there is room for."),
     "run.timeout": Code(Exit.TIMEOUT, "The time given with --timeout is over."),
     "run.interrupted": Code(Exit.INTERRUPTED, "The user interrupted the command."),

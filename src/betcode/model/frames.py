@@ -250,6 +250,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     waiting: int = 0
     held: bool = False
     questions: int = 0
+    memory_bytes: int = 0
+    """What claude and its tools use; 0 without a process."""
 
 
 class Frame(Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -70,6 +70,8 @@ PROMPT_BYTES_MAX: Final = 10 * 1024 * 1024
 """Text of one message in UTF-8: the real CLI accepts 10 MB."""
 CONNECTIONS_MAX: Final = 500
 """Clients of one daemon (PS-9)."""
+FILES_MAX: Final = 4_096
+"""Open files of the daemon (PS-9): 500 clients, a socket and now and then a journal for each of 192 processes."""
 CLIENTS_PER_SESSION_MAX: Final = 100
 """Clients attached to one session (PS-9)."""
 HELLO_WAIT_S: Final = 10.0
@@ -137,6 +139,10 @@ RERUN_WAIT_S: Final = 20.0
 """From a claude that is ready to the first sign of the turn that it should go on with by itself."""
 VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
+MEMORY_SHARE: Final = 0.8
+"""Of the system's memory for the processes of all sessions (PS-9)."""
+KEEPER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Room for the keeper in its scope: it has 10 MB, and more while it takes in a large message."""
 KEEPER_START_WAIT_S: Final = 30.0
 """From starting a keeper to its report."""
 KEEPER_CONNECT_WAIT_S: Final = 5.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from betcode.model.conversation import NOTHING_STORED, Conversation
+from betcode.model.memory import MemoryUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,13 @@ class Troubled:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryHigh:
+    """claude and its tools use nearly as much memory as they may."""
+
+    use: MemoryUse
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """claude ended and all its output has been delivered. The last news of a link."""
 
@@ -59,6 +67,8 @@ class Gone:
     """The daemon that wanted this process ended before its keeper began: there is no trace of it."""
     known: Conversation = NOTHING_STORED
     """What Claude's transcript says now."""
+    memory: MemoryUse | None = None
+    """What was used, if that is why it was ended."""
 
 
-News = Output | Confirmed | Rejected | Lost | Troubled | Gone
+News = Output | Confirmed | Rejected | Lost | Troubled | MemoryHigh | Gone

@@ -38,6 +38,7 @@ from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.model.facts import ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
 from betcode.model.ids import PermissionId
+from betcode.model.memory import MemoryUse
 from betcode.model.policy import DEFAULT
 from betcode.model.rows import Message, Permission, SessionRow
 from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, PermissionState
@@ -47,6 +48,7 @@ from betcode.testing.model_claude import Conversation, ModelClaude
 
 DAY_S = 86_400.0
 PAUSES_S = (0.01, 0.3, 1.0, 5.0, 20.0, 61.0, 130.0, 3_600.0, DAY_S, 8 * DAY_S)
+SWOLLEN = MemoryUse(700 * 1024 * 1024, 690 * 1024 * 1024, 178 * 1024 * 1024, ((9, "python3", 500 * 1024 * 1024),))
 SPOILABLE: tuple[type[Fact], ...] = (ToolCall, TurnResult, TurnStarted, ControlAnswer)
 PEOPLE = (Answer, Interrupt, Release, Clear, Retry, Close, Halt)
 
@@ -60,6 +62,8 @@ class Keeper:
     begun: set[str] = field(default_factory=set)
     news: list[Input] = field(default_factory=list)
     ending: bool = False
+    memory: MemoryUse | None = None
+    """What was used, if the keeper has ended claude because of that."""
 
     def ask(self, line_id: str, command: Command) -> None:
         """A daemon hands over a line, perhaps again."""
@@ -263,6 +267,13 @@ class CoreWorld:
         if self.keeper is not None:
             self.keeper.claude.die(choice)
 
+    def swell(self, choice: int) -> None:
+        """claude and its tools use too much, and are killed."""
+        if self.keeper is not None and self.keeper.claude.alive:
+            self.keeper.memory = SWOLLEN
+            self.checks.swollen = True
+            self.keeper.claude.die(choice)
+
     def gone(self, choice: int) -> None:
         """SIGTERM takes effect if it was sent; the daemon hears of an end when it has read everything."""
         keeper = self.keeper
@@ -277,7 +288,9 @@ class CoreWorld:
         code = choice % 3 if keeper is not None else None
         written = frozenset(keeper.begun) if keeper is not None else frozenset()
         known = self.conversation.stored()
-        self.step(Ended(self.session.run, code, None, "exited", ("out of luck",), written, known=known))
+        memory = keeper.memory if keeper is not None else None
+        news = Ended(self.session.run, code, None, "exited", ("out of luck",), written, known=known, memory=memory)
+        self.step(news)
 
     def spoil(self, choice: int) -> None:
         """One of the next lines of this process comes out damaged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from betcode.core.diagnosis.finding import Finding, command, error, info, ok, warning
+from betcode.core.diagnosis.finding import Finding, command, error, info, ok, size_text, warning
 
 Version = tuple[int, ...]
 
@@ -54,6 +54,15 @@ class Linger:
     user: str = ""
     socket_at_risk: bool = False
     """Whether the daemon's socket is in a directory that goes away with the last logout."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHold:
+    """What holds the memory of sessions. `why_no_scope` is empty where keepers get scopes of systemd."""
+
+    why_no_scope: str
+    session_bytes: int
+    total_bytes: int
 
 
 PYTHON_NEEDED: Version = (3, 11)
@@ -129,6 +138,15 @@ def judge_linger(found: Linger) -> Finding:
         what = "linger is off: at your last logout the daemon's socket is removed, and your processes may be ended"
         return warning("system.linger", what, enable)
     return info("system.linger", "linger is off: your processes may be ended at your last logout", enable)
+
+
+def judge_memory(found: MemoryHold) -> Finding:
+    """Whether the kernel stands behind the keepers' looks at what their sessions use (PS-9)."""
+    each, together = size_text(found.session_bytes), size_text(found.total_bytes)
+    bounds = f"{each} above what claude itself needs for each session, {together} for all together"
+    if not found.why_no_scope:
+        return ok("system.memory", f"keepers watch the memory, and the kernel holds it (scopes of systemd): {bounds}")
+    return info("system.memory", f"keepers watch the memory: {bounds}. The kernel does not: {found.why_no_scope}")
 
 
 def _dotted(version: Version) -> str:
