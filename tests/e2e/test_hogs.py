@@ -20,7 +20,7 @@ MEMORY_MIB = 256
 HOG = """
 import os, time
 open("hog.pid", "a").write(f"{os.getpid()} ")
-held = [b"x" * (80 << 20)]
+held = [b"x" * (100 << 20)]
 while True:
     held.append(b"x" * (2 << 20))
     time.sleep(0.05)
@@ -59,7 +59,7 @@ def test_a_tool_that_uses_up_memory_is_warned_of_and_ended_with_its_turn_while_a
             session_of(made, client, allow=("Bash",)) as greedy,
             session_of(made, client) as other,
         ):
-            beside = await send(client, other, scripted("count", {"words": 100, "delta_ms": 100}))
+            beside = await send(client, other, scripted("count", {"words": 60, "delta_ms": 100}))
             await come(client, other, "turn_started")
             pid = (await look(client, other))["claude_pid"]
             key = await send(client, greedy, scripted("eat", bash("python3 hog.py"), {"text": "no"}, keep=True))
@@ -79,7 +79,7 @@ def test_a_tool_that_uses_up_memory_is_warned_of_and_ended_with_its_turn_while_a
             assert start_ticks(hog) is None
             assert (await outcome(client, other, beside))[0] == "completed"
             texts = [e["text"] for e in (await come(client, other, "assistant")) if e["kind"] == "assistant"]
-            assert texts == [words(100)]
+            assert texts == [words(60)]
             assert (await look(client, other))["claude_pid"] == pid
             view = await look(client, greedy)
             assert (view["state"], view["claude_pid"]) == ("IDLE", None), "nothing is started by itself"
@@ -104,9 +104,9 @@ def test_a_tool_that_takes_open_files_is_refused_at_its_own_limit_and_its_claude
             state, seen = await outcome(client, session, key)
             assert state == "completed"
             assert [e["text"] for e in seen if e["kind"] == "tool_result"] == [f"{FILES_MAX} Too many open files"]
-            assert (await look(client, session))["memory_bytes"] > 100 * 1024 * 1024
-            status = await client.request(GetStatus())
-            assert status["memory"]["used_bytes"] >= (await look(client, session))["memory_bytes"]
-            assert status["memory"]["max_bytes"] > 0
+            used = (await look(client, session))["memory_bytes"]
+            assert used > 100 * 1024 * 1024
+            together = (await client.request(GetStatus()))["memory"]
+            assert used <= together["used_bytes"] < together["max_bytes"]
 
     asyncio.run(run())

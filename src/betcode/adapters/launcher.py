@@ -22,7 +22,6 @@ from betcode.adapters.scopes import Scopes, find_scopes
 from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.transcripts import has_transcript, read_conversation, transcript_size
 from betcode.core.inputs import Sighted
-from betcode.keeper import limits as keeper_limits
 from betcode.keeper.journal import JournalGap
 from betcode.model import limits
 from betcode.model.conversation import Conversation
@@ -35,9 +34,9 @@ from betcode.model.rows import SessionRow
 class Bounds:
     """What a session's processes may use (PS-9)."""
 
-    memory_bytes_max: int = keeper_limits.MEMORY_BYTES_MAX
+    memory_bytes_max: int = limits.SESSION_MEMORY_BYTES_MAX
     """Above what claude itself is measured to need."""
-    files_max: int = keeper_limits.FILES_MAX
+    files_max: int = limits.PROCESS_FILES_MAX
     """Open files of each process."""
     scopes: bool = True
     """Whether the kernel is to hold the memory too, where it can."""
@@ -73,7 +72,7 @@ class KeeperLauncher:
         self._log = log
         self._sizes: dict[SessionId, int] = {}
         """Length of each conversation when it was last looked at."""
-        self._scopes: Scopes | None = None
+        self.scopes: Scopes | None = None
         """How keepers get a scope of their own; None before the first of them."""
         self.env_pass = tuple(env_pass)
         self.bounds = bounds
@@ -116,31 +115,32 @@ class KeeperLauncher:
             "memory_bytes_max": self.bounds.memory_bytes_max,
             "files_max": self.bounds.files_max,
         }
-        said = await self._run_keeper(spec)
+        said = await self.run_keeper(spec)
         if said.get("code") == "lock_held":
             await asyncio.to_thread(files.kill_leftovers, row.run - 1)
             await files.lock_gets_free()  # its keeper still reads the rest and writes its report
-            said = await self._run_keeper(spec)
+            said = await self.run_keeper(spec)
         if not said.get("ok"):
             raise _spawn_failed(f"{said.get('message') or said.get('code') or 'the keeper did not start'}")
         link = self._link(row, 0)
         link.keeper_pid, link.claude_pid = pid_of(said.get("keeper_pid")), pid_of(said.get("claude_pid"))
         return link
 
-    async def _run_keeper(self, spec: dict[str, object]) -> dict[str, object]:
+    async def run_keeper(self, spec: dict[str, object]) -> dict[str, object]:
         """Run the keeper's launcher, in a scope if that can be had; it ends at once and leaves the keeper behind."""
         argv = [sys.executable, "-I", "-S", str(KEEPER)]
         if self.bounds.scopes:
-            if self._scopes is None:
-                self._scopes = await asyncio.to_thread(find_scopes, self._environment)
-            scopes = self._scopes
+            if self.scopes is None:
+                self.scopes = await asyncio.to_thread(find_scopes, self._environment)
+            scopes = self.scopes
             if scopes.program:
-                command = scopes.command(argv, name=str(spec["mark"]), memory_bytes_max=self.bounds.memory_bytes_max)
+                name = f"{spec['mark']}-{secrets.token_hex(4)}"  # one that has just ended may keep its name for a while
+                command = scopes.command(argv, name=name, memory_bytes_max=self.bounds.memory_bytes_max)
                 try:
                     return await self._launch(command, spec | {"scope": True}, scopes.env)
                 except BetcodeError as error:
                     self._log.warning("systemd gives no scope; the keeper starts without", detail=str(error))
-                    self._scopes = Scopes(why=str(error))
+                    self.scopes = Scopes(why=str(error))
         return await self._launch(argv, spec, {})
 
     async def _launch(

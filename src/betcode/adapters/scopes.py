@@ -8,6 +8,7 @@ whether that can be had: only files are looked at. A start that systemd refuses 
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from betcode.keeper.limits import BASE_BYTES_MAX
 from betcode.model import limits
 
 GROUPS = Path("/sys/fs/cgroup")
+LINGERING = Path("/var/lib/systemd/linger")
+"""Has a file for each user whose systemd runs on after the last logout, with all scopes; else they end then."""
 CONTINUES_SINCE = 253
 """First version of systemd that ends a whole scope when the kernel has ended one process of it, unless told not to."""
 
@@ -52,7 +55,7 @@ class Scopes:
         return {"XDG_RUNTIME_DIR": self.runtime, "DBUS_SESSION_BUS_ADDRESS": bus} if self.program else {}
 
 
-def find_scopes(env: Mapping[str, str], *, groups: Path = GROUPS) -> Scopes:
+def find_scopes(env: Mapping[str, str], *, groups: Path = GROUPS, lingering: Path = LINGERING) -> Scopes:
     """Whether keepers can have scopes with a memory limit here. Blocks for some milliseconds."""
     if sys.platform != "linux":
         return Scopes(why="this system has no control groups")
@@ -66,6 +69,8 @@ def find_scopes(env: Mapping[str, str], *, groups: Path = GROUPS) -> Scopes:
         return Scopes(why="no systemd runs for your user")
     if "memory" not in controllers:
         return Scopes(why="your systemd may not limit memory: the controller is not delegated to it")
+    if not (lingering / pwd.getpwuid(uid).pw_name).exists():
+        return Scopes(why="at your last logout systemd would end what is in scopes (loginctl enable-linger)")
     runtime = env.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
     if not os.path.exists(f"{runtime}/bus"):
         return Scopes(why=f"your systemd does not listen in {runtime}")

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from betcode.keeper import limits as keeper_limits
 from betcode.model import limits
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -114,17 +113,17 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
             ge=32 * MIB,
             le=1024 * 1024 * MIB,
         ),
-    ] = keeper_limits.MEMORY_BYTES_MAX
+    ] = limits.SESSION_MEMORY_BYTES_MAX
     files_max: Annotated[
         int,
         about(
             "Open files of each process of a session. A program may raise that itself, to"
-            f" {keeper_limits.FILES_HARD_MAX:,} or to what is set here.",
+            f" {limits.FILES_MAX:,} or to what is set here.",
             reload=True,
             ge=64,
             le=1_000_000,
         ),
-    ] = keeper_limits.FILES_MAX
+    ] = limits.PROCESS_FILES_MAX
     scope: Annotated[
         Scope,
         about(

@@ -13,8 +13,11 @@ import time
 from betcode.keeper.bare import suppress
 from betcode.keeper.census import Census, memory_of
 from betcode.keeper.limits import MEMORY_LOOK_FAST_S, MEMORY_LOOK_PS_S, MEMORY_LOOK_S, MEMORY_LOOK_SHARE
-from betcode.keeper.memory import OVER, MemoryWatch
+from betcode.keeper.memory import CALM, OVER, MemoryWatch
 from betcode.keeper.spec import Spec
+
+MEASURED = "measured"
+"""What claude itself needs is known now."""
 
 
 class Guard:
@@ -30,9 +33,10 @@ class Guard:
         self.wait_s = MEMORY_LOOK_FAST_S
 
     def look(self, *, answered: bool) -> str:
-        """`memory.HIGH`, `memory.OVER` or `memory.CALM`. `answered`: claude has printed something."""
+        """HIGH, OVER or CALM of `memory.py`, or MEASURED, once. `answered`: claude has printed something."""
         begun = time.monotonic()
-        if answered and self._watch.base_bytes is None:
+        unmeasured = self._watch.base_bytes is None
+        if answered and unmeasured:
             self._on_answered()
         used = self._census.used(begun)
         if sys.platform == "linux" and self._watch.is_worth_a_close_look(used):
@@ -43,7 +47,9 @@ class Guard:
         if sys.platform != "linux":
             usual_s = MEMORY_LOOK_PS_S
         self.wait_s = max(usual_s, took_s * MEMORY_LOOK_SHARE)
-        return OVER if self.kernel_has_killed() else verdict
+        if self.kernel_has_killed():
+            return OVER
+        return MEASURED if verdict == CALM and unmeasured and self._watch.base_bytes is not None else verdict
 
     def _on_answered(self) -> None:
         claude = memory_of(self._claude_pid) if sys.platform == "linux" else None

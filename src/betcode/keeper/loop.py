@@ -17,7 +17,7 @@ from betcode.keeper.bare import signals, sockets, suppress
 from betcode.keeper.daemons import Daemons, Requests
 from betcode.keeper.decide import Ack
 from betcode.keeper.ending import Ending
-from betcode.keeper.guard import Guard
+from betcode.keeper.guard import MEASURED, Guard
 from betcode.keeper.limits import BEAT_S, HOME_S, READ_BYTES, SYNC_S
 from betcode.keeper.memory import HIGH, OVER
 from betcode.keeper.poller import READ, Poller
@@ -169,7 +169,7 @@ class Keeper(Requests):
         verdict = self._guard.look(answered=self._journal.end > 0)
         if verdict == OVER:
             self._ending.end("memory", grace_s=None)
-        elif verdict == HIGH:
+        elif verdict in (HIGH, MEASURED):
             self._daemons.beat()
         self._timers.set("memory", time.monotonic() + self._guard.wait_s)
 

@@ -71,7 +71,12 @@ PROMPT_BYTES_MAX: Final = 10 * 1024 * 1024
 CONNECTIONS_MAX: Final = 500
 """Clients of one daemon (PS-9)."""
 FILES_MAX: Final = 4_096
-"""Open files of the daemon (PS-9): 500 clients, a socket and now and then a journal for each of 192 processes."""
+"""Open files of the daemon, and of any program of a session that raises its own limit (PS-9). The daemon has 500
+clients, and a socket and now and then a journal for each of 192 processes."""
+PROCESS_FILES_MAX: Final = 256
+"""Open files of each process of a session that does not raise it (PS-9): claude was seen with 21 and works with 24."""
+SESSION_MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
+"""Memory of a session's processes above what claude itself needs, which is 180 MiB when it is ready (PS-9)."""
 CLIENTS_PER_SESSION_MAX: Final = 100
 """Clients attached to one session (PS-9)."""
 HELLO_WAIT_S: Final = 10.0
