@@ -30,7 +30,7 @@ MIB = 1024 * 1024
 
 
 def machine(
-    folder: Path, *, controllers: str = "cpu memory pids", version: str = "255"
+    folder: Path,
 ) -> tuple[dict[str, str], dict[str, Path]]:
     """The files of a machine whose user has a systemd; its systemd-run writes down what it was asked and does it."""
     groups, runtime, tools = folder / "groups", folder / "run", folder / "bin"
@@ -40,13 +40,13 @@ def machine(
     for made in (own, runtime, tools, lingering):
         made.mkdir(parents=True)
     (groups / "cgroup.controllers").write_text("cpu memory")
-    (own / "cgroup.controllers").write_text(controllers)
+    (own / "cgroup.controllers").write_text("cpu memory pids")
     (lingering / pwd.getpwuid(uid).pw_name).touch()
     with socket.socket(socket.AF_UNIX) as bus:
         bus.bind(str(runtime / "bus"))
     tool = tools / "systemd-run"
     tool.write_text(f"""#!/bin/sh
-[ "$1" = --version ] && echo "systemd {version} ({version}.4-1)" && exit 0
+[ "$1" = --version ] && echo "systemd 255 (255.4-1)" && exit 0
 [ -e {shlex.quote(str(folder))}/refuse ] && echo "Failed to connect to bus" >&2 && exit 1
 for word in "$@"; do echo "$word"; done > {shlex.quote(str(folder))}/asked
 env > {shlex.quote(str(folder))}/env

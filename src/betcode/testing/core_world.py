@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from random import Random
 
-import msgspec
-
 from betcode.core.deadlines import deadline_s
 from betcode.core.effects import Command, Effect, EndProcess, Reply, StartProcess, Write
 from betcode.core.inputs import (
@@ -33,17 +31,17 @@ from betcode.core.inputs import (
     Written,
 )
 from betcode.core.instant import Instant
-from betcode.core.life import Process, Session, from_rows, to_row
+from betcode.core.life import Process, to_row
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.model.facts import ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
 from betcode.model.ids import PermissionId
 from betcode.model.memory import MemoryUse
 from betcode.model.policy import DEFAULT
-from betcode.model.rows import Message, Permission, SessionRow
-from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, PermissionState
+from betcode.model.rows import Message, Permission
 from betcode.testing.builders import at, new_session, submit, uuid
 from betcode.testing.core_checks import Checks
+from betcode.testing.core_store import Store
 from betcode.testing.model_claude import Conversation, ModelClaude
 
 DAY_S = 86_400.0
@@ -86,28 +84,6 @@ class Keeper:
             return
         self.claude.stdin.append(command)
         self.news.append(Written(self.claude.run, line_id))
-
-
-class Store:
-    """What is committed, as JSON would bring it back."""
-
-    def __init__(self, session: Session) -> None:
-        """The session is stored already."""
-        self.row = to_row(session)
-        self.messages: dict[str, Message] = {}
-        self.permissions: dict[str, Permission] = {}
-
-    def load(self) -> Session:
-        """The session with what is open in it."""
-        return from_rows(
-            msgspec.json.decode(msgspec.json.encode(self.row), type=SessionRow),
-            tuple(m for m in self.messages.values() if m.state not in FINAL_MESSAGE_STATES),
-            tuple(
-                p
-                for p in self.permissions.values()
-                if p.state is PermissionState.PENDING or p.delivery is Delivery.SENDING
-            ),
-        )
 
 
 class CoreWorld:
