@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from betcode.adapters.keeper_link import KeeperLink, pid_of
 from betcode.adapters.log import JsonLog
 from betcode.adapters.other_claudes import others
 from betcode.adapters.session_files import SessionFiles
+from betcode.adapters.systemd_scope import Scopes, detect
 from betcode.adapters.transcripts import has_transcript, read_conversation, transcript_size
 from betcode.core.inputs import Sighted
 from betcode.keeper.journal import JournalGap
@@ -55,6 +56,8 @@ class KeeperLauncher:
         self._log = log
         self._sizes: dict[SessionId, int] = {}
         """Length of each conversation when it was last looked at."""
+        self._scopes: Scopes | None = None
+        """Found out before the first keeper starts."""
         self.env_pass = tuple(env_pass)
 
     def files(self, row: SessionRow) -> SessionFiles:
@@ -93,45 +96,40 @@ class KeeperLauncher:
             "generation": self._generation,
             "mark": files.mark(row.run),
         }
-        said = await self._run_keeper(spec)
+        unit = f"betcode-{row.id}-{row.run}"
+        said = await self._run_keeper(spec, unit)
         if said.get("code") == "lock_held":
             await asyncio.to_thread(files.kill_leftovers, row.run - 1)
             await files.lock_gets_free()  # its keeper still reads the rest and writes its report
-            said = await self._run_keeper(spec)
+            said = await self._run_keeper(spec, unit)
         if not said.get("ok"):
             raise _spawn_failed(f"{said.get('message') or said.get('code') or 'the keeper did not start'}")
         link = self._link(row, 0)
         link.keeper_pid, link.claude_pid = pid_of(said.get("keeper_pid")), pid_of(said.get("claude_pid"))
         return link
 
-    async def _run_keeper(self, spec: dict[str, object]) -> dict[str, object]:
-        """Run the keeper's launcher; it ends at once and leaves the keeper behind."""
+    async def _run_keeper(self, spec: dict[str, object], unit: str) -> dict[str, object]:
+        """Run the keeper's launcher, in a scope if there are any; it ends at once and leaves the keeper behind."""
+        scopes = await self._find_scopes()
+        argv = [sys.executable, "-I", "-S", str(KEEPER)]
+        out, err = await _run(scopes.wrap(argv, name=unit), scopes.env, spec)
+        if not out and not scopes.problem:  # the user's systemd is gone, or refuses: the keeper was not even begun
+            self._scopes = Scopes(problem=f"systemd-run failed: {err.strip()[-500:]}")
+            self._log.warning("keepers get no scope of their own from now on", detail=self._scopes.problem)
+            out, err = await _run(argv, {}, spec)
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                str(KEEPER),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-                env={},
-            )
-        except OSError as error:
-            raise _spawn_failed(f"cannot run {sys.executable}: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(limits.KEEPER_START_WAIT_S):
-                out, err = await process.communicate(msgspec.json.encode(spec))
-        except TimeoutError as error:
-            process.kill()
-            await process.wait()
-            raise _spawn_failed(f"the keeper did not report within {limits.KEEPER_START_WAIT_S:.0f} s") from error
-        try:
-            said = msgspec.json.decode(out, type=dict[str, object])
+            return msgspec.json.decode(out, type=dict[str, object])
         except msgspec.DecodeError as error:
-            raise _spawn_failed(f"the keeper failed: {err.decode('utf-8', 'replace')[-500:]}") from error
-        return said
+            raise _spawn_failed(f"the keeper failed: {err[-500:]}") from error
+
+    async def _find_scopes(self) -> Scopes:
+        if self._scopes is None:
+            self._scopes = await asyncio.to_thread(detect, self._environment)
+            if self._scopes.problem:
+                self._log.info("keepers share the cgroup of the daemon", detail=self._scopes.problem)
+            else:
+                self._log.info("each keeper gets a scope of its own in the user's systemd")
+        return self._scopes
 
     async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
         """Who else works on the session's conversation; with `prompts` also what it holds, which reads the file."""
@@ -211,6 +209,29 @@ def arguments(claude: Path, row: SessionRow, *, resume: bool) -> list[str]:
     }
     argv += [f"--{name}={value}" for name, value in chosen.items() if value is not None]
     return argv + [f"--add-dir={directory}" for directory in options.add_dirs] + list(options.more)
+
+
+async def _run(argv: Sequence[str], env: Mapping[str, str], spec: dict[str, object]) -> tuple[bytes, str]:
+    """What the command printed, on standard output and on standard error. Raises BetcodeError `agent.spawn_failed`."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env=dict(env),
+        )
+    except OSError as error:
+        raise _spawn_failed(f"cannot run {argv[0]}: {error.strerror}") from error
+    try:
+        async with asyncio.timeout(limits.KEEPER_START_WAIT_S):
+            out, err = await process.communicate(msgspec.json.encode(spec))
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise _spawn_failed(f"the keeper did not report within {limits.KEEPER_START_WAIT_S:.0f} s") from error
+    return out, err.decode("utf-8", "replace")
 
 
 def _spawn_failed(what: str) -> BetcodeError:

@@ -41,6 +41,7 @@ from betcode.daemon.pages import Pages
 from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport
 from betcode.daemon.steps import StartSteps
+from betcode.daemon.watchdog import show_life
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.deletion import sweep_leftovers
 from betcode.engine.lookout import watch
@@ -60,7 +61,7 @@ def run_daemon(
     *,
     configured_in_s: float = 0.0,
     reload: Callable[[], Loaded] | None = None,
-    report_fd: int | None = None,
+    report: StartReport,
     foreground: bool = True,
     replaces: bool = False,
 ) -> int:
@@ -71,14 +72,13 @@ def run_daemon(
         settings: checked; their warnings go into the log.
         configured_in_s: how long it took to read and check them.
         reload: reads the settings again, for SIGHUP; may raise BetcodeError.
-        report_fd: pipe to the process that started this one (`daemon.report`).
+        report: tells whoever started this one how that went.
         foreground: also log to standard error.
         replaces: check what can be checked, report that, and wait until the daemon that runs now has ended.
 
     Raises:
-        BetcodeError: the daemon could not start; also reported on `report_fd`.
+        BetcodeError: the daemon could not start; also reported.
     """
-    report = StartReport(report_fd)
     config = settings.config
     try:
         prepare(paths)
@@ -232,7 +232,9 @@ class _App:
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
             registry.beside("look for other claudes", watch(registry.running))
+            registry.beside("show life", show_life(self.report.notice, store.works, self.log))
             removed = await self._stopped_or_removed(store)
+            self.report.notice.stopping()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True
             if self.end_sessions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import time
 from collections.abc import Mapping
 
@@ -28,7 +29,7 @@ def start(
         env: the variables that may hold settings.
         claude: the program, instead of the setting.
         slots: turns at the same time, instead of the setting.
-        report_fd: as for `run_daemon`; a daemon without one belongs to a terminal or a service manager.
+        report_fd: pipe to the client that started this one; a daemon without one belongs to a terminal or a service manager.
         replaces: as for `run_daemon`.
 
     Raises:
@@ -39,17 +40,19 @@ def start(
         return load(flags={"agent.claude": claude, "daemon.slots": slots}, env=env, project_dir=None, paths=paths)
 
     begun = time.monotonic()
+    faulthandler.enable()  # a service manager ends a daemon that hangs by SIGABRT: then the stacks of all threads are told
+    report = StartReport(report_fd)
     try:
         loaded = read()
     except BetcodeError as error:
-        StartReport(report_fd).failed(error)
+        report.failed(error)
         raise
     return run_daemon(
         paths,
         loaded,
         configured_in_s=time.monotonic() - begun,
         reload=read,
-        report_fd=report_fd,
+        report=report,
         foreground=report_fd is None,
         replaces=replaces,
     )
