@@ -1,7 +1,7 @@
-"""Tells the service manager that started the daemon how it is (systemd's `sd_notify`): ready, working, stopping, failed.
+"""Tells the service manager how the daemon is (systemd's `sd_notify`): ready, working, stopping, failed.
 
-The protocol is one datagram of `NAME=value` lines to the socket named in NOTIFY_SOCKET. Nobody waits for it: what cannot
-be sent at once is not sent, and a watchdog that misses signs of life then does what it is for.
+The protocol is one datagram of `NAME=value` lines to the socket named in NOTIFY_SOCKET. Nobody waits for it: what
+cannot be sent at once is not sent, and a watchdog that misses signs of life then does what it is for.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ def run_daemon(
     report: StartReport,
     foreground: bool = True,
     replaces: bool = False,
+    rehearses: bool = False,
 ) -> int:
     """Run until a signal or a client's request stops it. Returns the exit status.
 
@@ -75,6 +76,7 @@ def run_daemon(
         report: tells whoever started this one how that went.
         foreground: also log to standard error.
         replaces: check what can be checked, report that, and wait until the daemon that runs now has ended.
+        rehearses: check what can be checked beside a daemon that runs, report that, and end.
 
     Raises:
         BetcodeError: the daemon could not start; also reported.
@@ -83,8 +85,12 @@ def run_daemon(
     try:
         prepare(paths)
         lock = DaemonLock(paths.lock)
-        if replaces:
+        if replaces or rehearses:
             asyncio.run(check_claude(config))
+        if rehearses:
+            report.rehearsed(os.getpid())
+            return 0
+        if replaces:
             report.waiting()
         lock.take(wait_s=limits.REPLACE_WAIT_S if replaces else 0.0)
         log = open_log(

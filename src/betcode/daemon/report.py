@@ -1,7 +1,7 @@
 """Tells whoever started the daemon how that went.
 
-A client that started it gets one JSON line on a pipe, before it perhaps that the daemon waits; a service manager gets its
-own kind of notice.
+A client that started it gets one JSON line on a pipe, before it perhaps that the daemon waits; a service manager gets
+its own kind of notice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from betcode.model.errors import BetcodeError
 
 
 class StartReport:
-    """Writes the outcome to `fd` and closes it; without `fd` and service manager it does nothing. Make one a process."""
+    """Writes the outcome to `fd` and closes it, and tells the service manager. Make one a process."""
 
     def __init__(self, fd: int | None) -> None:
         """`fd`: the writing end of the starter's pipe. The service manager is found in the variables of the process."""
@@ -28,6 +28,10 @@ class StartReport:
         if self._fd is not None:
             with contextlib.suppress(BrokenPipeError):  # the starter has gone away; then nobody stops the other one
                 os.write(self._fd, msgspec.json.encode({"waiting": True}) + b"\n")
+
+    def rehearsed(self, pid: int) -> None:
+        """A daemon could start here."""
+        self._say({"ok": True, "pid": pid})
 
     def ready(self, pid: int) -> None:
         """The daemon answers on its socket now."""

@@ -21,6 +21,7 @@ def start(
     slots: int | None = None,
     report_fd: int | None = None,
     replaces: bool = False,
+    rehearses: bool = False,
 ) -> int:
     """Read the settings and run until the end. Returns the exit status.
 
@@ -29,8 +30,9 @@ def start(
         env: the variables that may hold settings.
         claude: the program, instead of the setting.
         slots: turns at the same time, instead of the setting.
-        report_fd: pipe to the client that started this one; a daemon without one belongs to a terminal or a service manager.
+        report_fd: pipe to the client that started this one; without it a terminal or a service manager has.
         replaces: as for `run_daemon`.
+        rehearses: as for `run_daemon`.
 
     Raises:
         BetcodeError: the daemon could not start; also reported on `report_fd`.
@@ -40,7 +42,7 @@ def start(
         return load(flags={"agent.claude": claude, "daemon.slots": slots}, env=env, project_dir=None, paths=paths)
 
     begun = time.monotonic()
-    faulthandler.enable()  # a service manager ends a daemon that hangs by SIGABRT: then the stacks of all threads are told
+    faulthandler.enable()  # a service manager ends a daemon that hangs by SIGABRT: that tells the stacks of all threads
     report = StartReport(report_fd)
     try:
         loaded = read()
@@ -55,4 +57,5 @@ def start(
         report=report,
         foreground=report_fd is None,
         replaces=replaces,
+        rehearses=rehearses,
     )

@@ -49,7 +49,7 @@ class Writer:
         await self._hand_in(transaction)
 
     async def works(self) -> None:
-        """Return when the thread has done what was handed in before, however that ended. Raises StoreError if it is gone.
+        """Return when the thread has done what was handed in before. Raises StoreError if it is gone.
 
         It needs no room in the queue, so that a queue that is only full is not taken for a thread that hangs.
         """

@@ -41,6 +41,8 @@ class Login:
     variables: frozenset[str] = frozenset()
     daemon_variables: frozenset[str] | None = None
     files: tuple[str, ...] = ()
+    service_file: str = ""
+    """Where a daemon that is a service gets more variables from; empty when it is none."""
     hidden: bool = False
     """Whether this system keeps logins where they cannot be seen (a keychain)."""
 
@@ -107,6 +109,10 @@ def judge_login(found: Login) -> Finding:
     if found.daemon_variables is not None and found.variables - found.daemon_variables and not found.daemon_variables:
         names = ", ".join(sorted(found.variables))
         what = f"this shell has {names}, and the daemon was started without: claude cannot log in"
+        if found.service_file:
+            file, one = command(found.service_file), sorted(found.variables)[0]
+            copy = f"(umask 077; env | grep '^{one}=' >> {file}) && betcode daemon restart"
+            return warning("claude.login", what, copy)
         return warning("claude.login", what, "betcode daemon upgrade")
     if places or found.daemon_variables:
         names = ", ".join(places or sorted(found.daemon_variables or ()))
@@ -116,8 +122,8 @@ def judge_login(found: Login) -> Finding:
     return warning("claude.login", "no login of claude and no ANTHROPIC_API_KEY was found", LOGIN_HINT)
 
 
-def judge_linger(found: Linger) -> Finding:
-    """Whether sessions outlive the logout of their user."""
+def judge_linger(found: Linger, *, service: bool = False) -> Finding:
+    """Whether sessions outlive the logout of their user. `service`: the daemon is one of systemd's."""
     if not found.systemd:
         return ok("system.linger", "no systemd: nothing ends your processes when you log out")
     if found.lingers:
@@ -125,6 +131,12 @@ def judge_linger(found: Linger) -> Finding:
     enable = f"loginctl enable-linger {found.user}".rstrip()
     if found.lingers is None:
         return info("system.linger", "whether your processes live on after a logout could not be found out", enable)
+    if service:
+        what = (
+            "linger is off: at your last logout systemd ends the service with all its sessions, and after a boot it"
+            " starts the service only when you log in"
+        )
+        return warning("system.linger", what, enable)
     if found.socket_at_risk:
         what = "linger is off: at your last logout the daemon's socket is removed, and your processes may be ended"
         return warning("system.linger", what, enable)
