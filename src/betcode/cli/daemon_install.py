@@ -13,12 +13,12 @@ from betcode.adapters.supervisor import Supervisor
 from betcode.adapters.survey.machine import look_at_linger
 from betcode.cli.daemon_end import stop_daemon
 from betcode.cli.invocation import Invocation
-from betcode.cli.service import ENVIRONMENT_FILE, installed, kept_out, service_of, supervisor, unavailable
+from betcode.cli.service import Site, unavailable
 from betcode.client import brief
 from betcode.client.start import rehearse, start_through
 from betcode.config.paths import prepare
 from betcode.core.diagnosis.finding import Severity
-from betcode.core.diagnosis.programs import judge_linger
+from betcode.core.diagnosis.programs import Linger, judge_linger
 from betcode.core.service.service import Service
 from betcode.model.errors import BetcodeError
 
@@ -42,12 +42,13 @@ class Installed:
 
 def plan(invocation: Invocation) -> Installed:
     """What an installation from here would write; nothing is asked and nothing changed. Raises `config.invalid`."""
-    runs, service = supervisor(invocation), service_of(invocation)
+    site = invocation.site()
+    runs, service = site.supervisor(), site.service()
     unfit = service.unfit()
     if unfit:
         raise BetcodeError(
             "config.invalid",
-            f"a service cannot be given {unfit[:200]!a}: it holds a character that does not print",
+            f"a service cannot be given {unfit[:200]!a}: it holds a character that its file cannot",
             hint="Change that path or variable and try again.",
         )
     return Installed(runs.kind, service.name, str(runs.file(service)), runs.text(service))
@@ -60,10 +61,11 @@ def install(invocation: Invocation) -> Installed:
         BetcodeError: `service.unavailable`, `service.failed`, or why no daemon can start; then all is as before.
     """
     done = plan(invocation)
-    runs, service = supervisor(invocation), service_of(invocation)
+    site = invocation.site()
+    runs, service = site.supervisor(), site.service()
     if problem := runs.problem():
         raise unavailable(problem)
-    left_out = kept_out(invocation, runs)
+    left_out = site.kept_out(runs)
     prepare(invocation.paths)
     asyncio.run(check_start(invocation))
     file = Path(done.file)
@@ -81,7 +83,8 @@ def install(invocation: Invocation) -> Installed:
                 asyncio.run(invocation.start_daemon())
         raise BetcodeError(error.code, f"{error}\n{left}", hint=error.hint) from error
     done.commands = runs.tools.ran
-    done.warnings = [*_linger(invocation), *_left_out(invocation, left_out)]
+    linger = look_at_linger(invocation.env, invocation.paths.runtime)
+    done.warnings = [*linger_words(linger), *_left_out(site, left_out)]
     done.pid = runs.pid(service)
     return done
 
@@ -91,7 +94,7 @@ def uninstall(invocation: Invocation) -> Installed | None:
 
     Raises BetcodeError `service.failed`.
     """
-    found = installed(invocation)
+    found = invocation.site().installed()
     if found is None:
         return None
     runs, service = found
@@ -179,18 +182,18 @@ def _undo(runs: Supervisor, service: Service, file: Path, before: bytes | None) 
     return "Nothing was installed."
 
 
-def _linger(invocation: Invocation) -> list[str]:
-    found = judge_linger(look_at_linger(invocation.env, invocation.paths.runtime), service=True)
-    return [] if found.severity is Severity.OK else [f"{found.what}. Mend it with: {found.hint}"]
+def linger_words(found: Linger) -> list[str]:
+    """What people must know when their services and sessions end with their logout."""
+    judged = judge_linger(found, service=True)
+    return [] if judged.severity is Severity.OK else [f"{judged.what}. Mend it with: {judged.hint}"]
 
 
-def _left_out(invocation: Invocation, names: list[str]) -> list[str]:
+def _left_out(site: Site, names: list[str]) -> list[str]:
     if not names:
         return []
-    file = invocation.paths.config / ENVIRONMENT_FILE
     what = f"the service does not have these variables of this shell, which may hold secrets: {', '.join(names)}"
-    if supervisor(invocation).kind == "systemd":
-        how = f"write NAME=value lines into {file} (chmod 600)"
+    if site.supervisor().kind == "systemd":
+        how = f"write NAME=value lines into {site.environment_file} (chmod 600)"
     else:
         how = "launchctl setenv NAME value"
     return [f"{what}. If claude needs them: {how}, then: betcode daemon restart"]

@@ -8,7 +8,6 @@ from betcode import __version__
 from betcode.cli.daemon_end import stop_daemon
 from betcode.cli.daemon_restart import Who, restart_service
 from betcode.cli.invocation import Invocation
-from betcode.cli.service import reachable
 from betcode.client import brief
 from betcode.client.start import replace_daemon
 from betcode.config.paths import prepare
@@ -22,7 +21,7 @@ async def upgrade_daemon(invocation: Invocation) -> tuple[Who | None, Who]:
         BetcodeError: the new one did not come up; the message says whether the old one still runs.
     """
     socket = invocation.paths.socket
-    if (service := await asyncio.to_thread(reachable, invocation)) is not None:
+    if (service := await asyncio.to_thread(invocation.site().reachable)) is not None:
         return await restart_service(invocation, *service)
     if not await asyncio.to_thread(brief.answers, socket):
         await invocation.start_daemon()

@@ -22,7 +22,6 @@ from betcode.adapters.survey.intake import look_at_intake
 from betcode.adapters.survey.sessions import SOCKET, look_at_folders
 from betcode.cli.doctor_daemon import known_sessions, look_at_daemon, settled
 from betcode.cli.invocation import Invocation
-from betcode.cli.service import installed
 from betcode.config.load import load
 from betcode.config.paths import Paths
 from betcode.config.tree import Config
@@ -126,7 +125,7 @@ def _checks(scene: Scene) -> dict[str, Check]:
         "disk.filesystem": lambda: [places.judge_filesystem(machine.filesystem_of(paths.data), str(paths.data))],
         "system.linger": lambda: [
             judged.judge_linger(
-                machine.look_at_linger(env, paths.runtime), service=installed(scene.invocation) is not None
+                machine.look_at_linger(env, paths.runtime), service=scene.invocation.site().installed() is not None
             )
         ],
     }
@@ -147,14 +146,14 @@ def _claude(invocation: Invocation, config: Config | None) -> list[Finding]:
 def _login(scene: Scene) -> Finding:
     env = scene.invocation.env
     found = programs.look_at_login(env, scene.daemon.pid)
-    service = installed(scene.invocation)
+    service = scene.invocation.site().installed()
     if service is None or service[0].kind != "systemd":
         return judged.judge_login(found)
     return judged.judge_login(replace(found, service_file=service[1].environment_file))
 
 
 def _service(invocation: Invocation) -> Installed:
-    found = installed(invocation)
+    found = invocation.site().installed()
     if found is None:
         return Installed()
     runs, service = found

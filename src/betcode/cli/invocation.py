@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from betcode.cli.service import Site
     from betcode.client.client import Client
     from betcode.config.paths import Paths
 
@@ -70,11 +71,15 @@ class Invocation:
             socket_path=self.paths.socket,
         )
 
+    def site(self) -> Site:
+        """Where this call stands, for whatever concerns the daemon as a service."""
+        from betcode.cli.service import Site
+
+        return Site(self.paths, self.env, tuple(self.daemon_argv()))
+
     def _service(self, options: tuple[str, ...]) -> Callable[[], None] | None:
         """What starts the installed service; None where none is installed, or nobody answers who could start it."""
-        from betcode.cli.service import reachable
-
-        found = reachable(self)
+        found = self.site().reachable()
         if found is None:
             return None
         if options:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from betcode.adapters.environment import child_environment
 from betcode.adapters.launchd import Launchd
 from betcode.adapters.supervisor import Supervisor
 from betcode.adapters.user_systemd import UserSystemd
-from betcode.cli.invocation import Invocation
-from betcode.config.paths import mark_of
+from betcode.config.paths import Paths, mark_of
 from betcode.core.service.service import Service, carried, missing, names_in, service_name
 from betcode.model.errors import BetcodeError
 from betcode.model.rows import Options
@@ -20,33 +21,58 @@ ENVIRONMENT_FILE = "service.env"
 """In the directory of the settings; written by nobody but the user."""
 
 
-def supervisor(invocation: Invocation) -> Supervisor:
-    """Whoever runs services on this kind of system."""
-    return Launchd(invocation.env) if sys.platform == "darwin" else UserSystemd(invocation.env)
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where one call of `betcode` stands: directories, variables, and the command of their daemon."""
 
+    paths: Paths
+    env: Mapping[str, str]
+    argv: tuple[str, ...]
 
-def service_of(invocation: Invocation) -> Service:
-    """The service as it would be installed from here."""
-    paths = invocation.paths
-    return Service(
-        service_name(mark_of(paths)),
-        tuple(invocation.daemon_argv()),
-        environment=carried(invocation.env),
-        environment_file=str(paths.config / ENVIRONMENT_FILE),
-        log=str(paths.stderr),
-    )
+    def supervisor(self) -> Supervisor:
+        """Whoever runs services on this kind of system."""
+        return Launchd(self.env) if sys.platform == "darwin" else UserSystemd(self.env)
 
+    @property
+    def environment_file(self) -> Path:
+        """Where the user puts what the service shall have besides."""
+        return self.paths.config / ENVIRONMENT_FILE
 
-def installed(invocation: Invocation) -> tuple[Supervisor, Service] | None:
-    """The service of these directories and who runs it; None when it is not installed."""
-    runs, service = supervisor(invocation), service_of(invocation)
-    return (runs, service) if runs.file(service).exists() else None
+    def service(self) -> Service:
+        """The service as it would be installed from here."""
+        return Service(
+            service_name(mark_of(self.paths)),
+            self.argv,
+            environment=carried(self.env),
+            environment_file=str(self.environment_file),
+            log=str(self.paths.stderr),
+        )
 
+    def installed(self) -> tuple[Supervisor, Service] | None:
+        """The service of these directories and who runs it; None when it is not installed."""
+        runs, service = self.supervisor(), self.service()
+        return (runs, service) if runs.file(service).exists() else None
 
-def reachable(invocation: Invocation) -> tuple[Supervisor, Service] | None:
-    """As `installed`; also None where its supervisor does not answer, as in a container or a foreign shell."""
-    found = installed(invocation)
-    return None if found is None or found[0].problem() else found
+    def reachable(self) -> tuple[Supervisor, Service] | None:
+        """As `installed`; also None where its supervisor does not answer, as in a container or a foreign shell."""
+        found = self.installed()
+        return None if found is None or found[0].problem() else found
+
+    def kept_out(self, runs: Supervisor) -> list[str]:
+        """Names of the variables of this shell that claude would get, and will not get from the service."""
+        passed = set(child_environment(self.env, Options())) & set(self.env)
+        return missing(passed, elsewhere=[*runs.variables(), *self._own_names()])
+
+    def _own_names(self) -> list[str]:
+        file = self.environment_file
+        if not os.path.exists(file):
+            return []
+        try:
+            return names_in(file.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise BetcodeError(
+                "config.invalid", f"{str(file)!r} cannot be read: {error.strerror}", hint=f"chmod 600 '{file}'"
+            ) from error
 
 
 def unavailable(problem: str) -> BetcodeError:
@@ -56,21 +82,3 @@ def unavailable(problem: str) -> BetcodeError:
         f"{problem}, so no service can be installed; nothing was changed",
         hint="None is needed: the next command starts the daemon. In a container let init run `betcode daemon run`.",
     )
-
-
-def kept_out(invocation: Invocation, runs: Supervisor) -> list[str]:
-    """Names of the variables of this shell that claude would get, and will not get from the service."""
-    passed = set(child_environment(invocation.env, Options())) & set(invocation.env)
-    return missing(passed, elsewhere=[*runs.variables(), *_own_names(invocation)])
-
-
-def _own_names(invocation: Invocation) -> list[str]:
-    file: Path = invocation.paths.config / ENVIRONMENT_FILE
-    if not os.path.exists(file):
-        return []
-    try:
-        return names_in(file.read_text(encoding="utf-8", errors="replace"))
-    except OSError as error:
-        raise BetcodeError(
-            "config.invalid", f"{str(file)!r} cannot be read: {error.strerror}", hint=f"chmod 600 {file}"
-        ) from error

@@ -37,7 +37,7 @@ GIVEN = frozenset(["HOME", "USER", "LOGNAME", "SHELL", "TERM", "VIRTUAL_ENV"])
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One daemon as a service. Texts hold no control character (see `unfit`)."""
+    """One daemon as a service; `unfit` finds texts that no file of a service can hold."""
 
     name: str
     """`betcode`, with the mark of the data directory if it is not the usual one."""
@@ -51,7 +51,8 @@ class Service:
     def unfit(self) -> str:
         """A text that no service manager can be told; empty when there is none."""
         texts = [*self.argv, *(value for pair in self.environment for value in pair), self.environment_file, self.log]
-        return next((text for text in texts if not text.isprintable()), "")
+        quotes = set("\"'\\") & set(self.argv[0])  # systemd takes no such name of a program, however it is written
+        return self.argv[0] if quotes else next((text for text in texts if not text.isprintable()), "")
 
 
 def service_name(mark: str) -> str:
@@ -82,7 +83,7 @@ def program_in(text: str) -> str:
     """
     found = re.search(r'^ExecStart="(/(?:[^"\\]|\\.)*)"', text, re.MULTILINE)
     if found:
-        return re.sub(r"\\(.)", r"\1", found[1]).replace("%%", "%").replace("$$", "$")
+        return re.sub(r"\\(.)", r"\1", found[1]).replace("%%", "%")
     listed = re.search(r"<key>ProgramArguments</key>\s*<array>\s*<string>(/[^<]*)</string>", text)
     return html.unescape(listed[1]) if listed else ""
 

@@ -31,6 +31,8 @@ OOMPolicy=continue
 Restart=on-failure
 RestartSec={pause_s}
 RestartPreventExitStatus={lasting}
+# A daemon that hangs tells its stacks in the journal; its memory, where keys may be, is not written anywhere.
+LimitCORE=0:infinity
 WatchdogSec={watchdog_s:.0f}
 TimeoutStartSec={start_s}
 TimeoutStopSec={stop_s}
@@ -49,12 +51,13 @@ def unit_name(service: Service) -> str:
 
 def unit_text(service: Service) -> str:
     """The whole file."""
+    program, *words = service.argv  # the program is the one word in which a dollar means nothing
     lines = [f"Environment={quoted(f'{name}={value}')}" for name, value in service.environment]
     if service.environment_file:
         lines.append(f"EnvironmentFile=-{service.environment_file.replace('%', '%%')}")
     return _TEMPLATE.format(
         name=service.name,
-        command=" ".join(quoted(word).replace("$", "$$") for word in service.argv),
+        command=" ".join([quoted(program), *(quoted(word).replace("$", "$$") for word in words)]),
         environment="".join(f"{line}\n" for line in lines),
         lasting=" ".join(str(int(status)) for status in LASTING),
         starts=limits.SERVICE_STARTS_MAX,
