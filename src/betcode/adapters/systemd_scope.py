@@ -21,7 +21,7 @@ from betcode.model import limits
 
 CONTINUE = "OOMPolicy=continue"
 """A tool that runs out of memory ends alone; without this newer versions of systemd end the keeper and claude too."""
-SLICE = "betcode.slice"
+SLICE = "app-betcode.slice"
 """All scopes are below it, so that a person can limit all sessions together: systemctl --user set-property."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import sys
 import time
 from collections.abc import Mapping
 
@@ -42,7 +43,10 @@ def start(
         return load(flags={"agent.claude": claude, "daemon.slots": slots}, env=env, project_dir=None, paths=paths)
 
     begun = time.monotonic()
-    faulthandler.enable()  # a service manager ends a daemon that hangs by SIGABRT: that tells the stacks of all threads
+    if (
+        sys.stderr is not None
+    ):  # a service manager ends a daemon that hangs by SIGABRT: its threads' stacks are told there
+        faulthandler.enable()
     report = StartReport(report_fd)
     try:
         loaded = read()
