@@ -43,10 +43,8 @@ def start(
         return load(flags={"agent.claude": claude, "daemon.slots": slots}, env=env, project_dir=None, paths=paths)
 
     begun = time.monotonic()
-    if (
-        sys.stderr is not None
-    ):  # a service manager ends a daemon that hangs by SIGABRT: its threads' stacks are told there
-        faulthandler.enable()
+    if sys.stderr is not None:
+        faulthandler.enable()  # a daemon that hangs is ended by SIGABRT: then the stacks of its threads are told
     report = StartReport(report_fd)
     try:
         loaded = read()
