@@ -9,14 +9,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from betcode import __version__
 from betcode.adapters.clock import SystemClock
-from betcode.adapters.scopes import find_scopes
 from betcode.adapters.survey import machine, programs
 from betcode.adapters.survey.database import look_at_database
 from betcode.adapters.survey.intake import look_at_intake
@@ -31,6 +30,8 @@ from betcode.core.diagnosis import finding, leftovers, places
 from betcode.core.diagnosis import programs as judged
 from betcode.core.diagnosis.daemon import Daemon, Held, Lock, judge_daemon, judge_database, judge_intake
 from betcode.core.diagnosis.finding import Finding
+from betcode.core.diagnosis.service import Installed, judge_service
+from betcode.core.service.service import program_in
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SESSION_ID_LENGTH
@@ -106,7 +107,7 @@ def _checks(scene: Scene) -> dict[str, Check]:
     return {
         "installation.python": _program,
         "claude.found": lambda: _claude(scene.invocation, scene.config),
-        "claude.login": lambda: [judged.judge_login(programs.look_at_login(env, scene.daemon.pid))],
+        "claude.login": lambda: [_login(scene)],
         "directories.config": lambda: [places.judge_place(machine.look_at_place("config", paths.config), uid)],
         "directories.data": lambda: [places.judge_place(machine.look_at_place("data", paths.data), uid)],
         "directories.runtime": lambda: [places.judge_place(machine.look_at_place("runtime", paths.runtime), uid)],
@@ -116,6 +117,7 @@ def _checks(scene: Scene) -> dict[str, Check]:
         "daemon.running": lambda: judge_daemon(
             scene.daemon, client_version=__version__, database_path=os.path.realpath(paths.database)
         ),
+        "daemon.service": lambda: [judge_service(_service(scene.invocation), daemon_pid=scene.daemon.pid)],
         "database.check": lambda: _database(scene, live),
         "intake.readable": lambda: judge_intake(look_at_intake(paths.intake, live=live), data=str(paths.data)),
         "sessions.leftovers": lambda: _folders(scene),
@@ -123,7 +125,11 @@ def _checks(scene: Scene) -> dict[str, Check]:
         "disk.claude": lambda: [places.judge_room(machine.look_at_room("claude", programs.claude_home(env)))],
         "disk.filesystem": lambda: [places.judge_filesystem(machine.filesystem_of(paths.data), str(paths.data))],
         "system.memory": lambda: [judged.judge_memory(_memory(scene))],
-        "system.linger": lambda: [judged.judge_linger(machine.look_at_linger(env, paths.runtime))],
+        "system.linger": lambda: [
+            judged.judge_linger(
+                machine.look_at_linger(env, paths.runtime), service=scene.invocation.site().installed() is not None
+            )
+        ],
     }
 
 
@@ -141,13 +147,31 @@ def _claude(invocation: Invocation, config: Config | None) -> list[Finding]:
 
 def _memory(scene: Scene) -> judged.MemoryHold:
     config = scene.config or Config()
-    why = (
-        "the setting `agent.scope` is `never`"
-        if config.agent.scope == "never"
-        else find_scopes(scene.invocation.env).why
-    )
     total = int(config.daemon.memory_share * system_memory_bytes())
-    return judged.MemoryHold(why, config.agent.memory_bytes_max, total)
+    said = scene.body.get("memory") or {}
+    return judged.MemoryHold(config.agent.memory_bytes_max, total, said.get("not_by_kernel"), said.get("used_bytes"))
+
+
+def _login(scene: Scene) -> Finding:
+    env = scene.invocation.env
+    found = programs.look_at_login(env, scene.daemon.pid)
+    service = scene.invocation.site().installed()
+    if service is None or service[0].kind != "systemd":
+        return judged.judge_login(found)
+    return judged.judge_login(replace(found, service_file=service[1].environment_file))
+
+
+def _service(invocation: Invocation) -> Installed:
+    found = invocation.site().installed()
+    if found is None:
+        return Installed()
+    runs, service = found
+    file = runs.file(service)
+    started = program_in(file.read_text(encoding="utf-8", errors="replace"))
+    gone = "" if not started or os.path.exists(started) else started
+    if problem := runs.problem():
+        return Installed(runs.kind, str(file), problem=problem, program=gone)
+    return Installed(runs.kind, str(file), program=gone, pid=runs.pid(service))
 
 
 def _sockets(scene: Scene) -> places.Sockets:

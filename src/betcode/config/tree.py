@@ -18,7 +18,6 @@ from betcode.model import limits
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 UnknownOutcome = Literal["tell", "ask"]
-Scope = Literal["auto", "never"]
 
 MIB = 1024 * 1024
 DAY_S = 86_400.0
@@ -124,14 +123,6 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
             le=1_000_000,
         ),
     ] = limits.PROCESS_FILES_MAX
-    scope: Annotated[
-        Scope,
-        about(
-            "Whether each keeper gets a scope of your systemd, in which the kernel holds the memory too: where that is"
-            " possible (auto), or never.",
-            reload=True,
-        ),
-    ] = "auto"
     starts_at_once: Annotated[
         int, about("Processes of claude that may be starting at the same time.", reload=False, ge=1, le=32)
     ] = limits.STARTS_AT_ONCE

@@ -40,6 +40,7 @@ from betcode.daemon.pages import Pages
 from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport
 from betcode.daemon.steps import StartSteps
+from betcode.daemon.watchdog import show_life
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.deletion import sweep_leftovers
 from betcode.engine.lookout import watch
@@ -59,9 +60,10 @@ def run_daemon(
     *,
     configured_in_s: float = 0.0,
     reload: Callable[[], Loaded] | None = None,
-    report_fd: int | None = None,
+    report: StartReport,
     foreground: bool = True,
     replaces: bool = False,
+    rehearses: bool = False,
 ) -> int:
     """Run until a signal or a client's request stops it. Returns the exit status.
 
@@ -70,20 +72,24 @@ def run_daemon(
         settings: checked; their warnings go into the log.
         configured_in_s: how long it took to read and check them.
         reload: reads the settings again, for SIGHUP; may raise BetcodeError.
-        report_fd: pipe to the process that started this one (`daemon.report`).
+        report: tells whoever started this one how that went.
         foreground: also log to standard error.
         replaces: check what can be checked, report that, and wait until the daemon that runs now has ended.
+        rehearses: check what can be checked beside a daemon that runs, report that, and end.
 
     Raises:
-        BetcodeError: the daemon could not start; also reported on `report_fd`.
+        BetcodeError: the daemon could not start; also reported.
     """
-    report = StartReport(report_fd)
     config = settings.config
     try:
         prepare(paths)
         lock = DaemonLock(paths.lock)
-        if replaces:
+        if replaces or rehearses:
             asyncio.run(check_claude(config))
+        if rehearses:
+            report.rehearsed(os.getpid())
+            return 0
+        if replaces:
             report.waiting()
         lock.take(wait_s=limits.REPLACE_WAIT_S if replaces else 0.0)
         log = open_log(
@@ -116,6 +122,7 @@ class _App:
     report: StartReport
     reload: Callable[[], Loaded] | None = None
     apply: Callable[[Config], None] = lambda config: None
+    kernel_holds_no_memory: Callable[[], str] = lambda: ""
     config: Config = field(init=False)
     """The settings in force."""
     started_with: Config = field(init=False)
@@ -167,6 +174,7 @@ class _App:
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
             )
             self.apply = lambda config: _apply(config, launcher, claude, world)
+            self.kernel_holds_no_memory = lambda: launcher.kernel_holds_no_memory
             steps.took("storage check and open", store.opening_s[0])
             steps.took("intake compare", store.opening_s[1])
             tell_damage(self.log, store.intake_problems)
@@ -203,7 +211,9 @@ class _App:
             size = store.intake_bytes
             warnings = [warning for warning in [size_warning(size)] if warning]
             database = {"path": str(self.paths.database), "state": store.state, "intake_bytes": size}
-            return {"daemon": daemon, "database": database | {"warnings": warnings}}
+            total, kernel = registry.memory, self.kernel_holds_no_memory()
+            memory = {"used_bytes": total.used, "max_bytes": total.limit, "not_by_kernel": kernel}
+            return {"daemon": daemon, "database": database | {"warnings": warnings}, "memory": memory}
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
@@ -233,7 +243,9 @@ class _App:
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
             registry.beside("look for other claudes", watch(registry.running))
+            registry.beside("show life", show_life(self.report.notice, store.works, self.log))
             removed = await self._stopped_or_removed(store)
+            self.report.notice.stopping()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True
             if self.end_sessions:

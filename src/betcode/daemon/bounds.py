@@ -12,8 +12,7 @@ from betcode.model import limits
 
 def bounds_of(config: Config) -> Bounds:
     """Those of each session."""
-    agent = config.agent
-    return Bounds(agent.memory_bytes_max, agent.files_max, scopes=agent.scope == "auto")
+    return Bounds(config.agent.memory_bytes_max, config.agent.files_max)
 
 
 def memory_bytes_max(config: Config) -> int:

@@ -47,8 +47,7 @@ class Requests:
             case frames.Ping():
                 return {}
             case frames.GetStatus():
-                memory = {"used_bytes": registry.memory.used, "max_bytes": registry.memory.limit}
-                return self._status() | {"memory": memory, "sessions": [self.view(s) for s in registry.summaries()]}
+                return self._status() | {"sessions": [self.view(s) for s in registry.summaries()]}
             case frames.ListSessions():
                 chosen = registry.summaries(limit=request.limit, closed=request.closed)
                 return {"sessions": [self.view(s) for s in chosen]}

@@ -1,7 +1,7 @@
 """Which processes belong to a run, and how much memory each of them uses, at a cost that can be paid each second.
 
 The keeper is the child-subreaper, so all that claude starts stays below it. A look lists /proc and reads the parents
-of new numbers only: 0.2 ms with 100 processes on the machine, where reading all takes 2 ms; and 0.05 ms for each
+of new numbers only: 0.1 ms with 100 processes on the machine, where reading all takes 2 ms; and 0.05 ms for each
 process of the run. On macOS it is one call of `ps`.
 """
 

@@ -60,6 +60,8 @@ CODES: dict[str, Code] = {
     "daemon.already_running": Code(Exit.CANNOT_CONNECT, "Another daemon holds the lock of this data directory."),
     "daemon.stopping": Code(Exit.CANNOT_CONNECT, "The daemon is stopping and takes no new work."),
     "daemon.socket": Code(Exit.CANNOT_CONNECT, "The daemon's socket could not be created."),
+    "service.unavailable": Code(Exit.CANNOT_CONNECT, "Neither the user's systemd nor launchd runs a service here."),
+    "service.failed": Code(Exit.CANNOT_CONNECT, "systemd or launchd did not do what it was told."),
     "frame.invalid": Code(Exit.BAD_ARGUMENTS, "A frame is not valid JSON of a known shape."),
     "frame.too_large": Code(Exit.BAD_ARGUMENTS, "A frame is larger than the protocol allows."),
     "frame.unexpected": Code(Exit.BAD_ARGUMENTS, "A frame came at a moment where it makes no sense."),

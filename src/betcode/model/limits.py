@@ -266,6 +266,27 @@ TRACES_MAX: Final = 1_000
 RESULT_WAIT_S: Final = 10.0
 """How long `run` waits for claude's own result line after the daemon has said that the turn is over."""
 
+# --- service --------------------------------------------------------------------------------------------------------
+WATCHDOG_S: Final = 120.0
+"""Silence after which a service manager ends the daemon. A commit may wait 30 s for a lock (BUSY_WAIT_S) and the next
+group behind it as long: 60 s, and a sign of life is due every 30 s."""
+WATCHDOG_SIGNS: Final = 4
+"""Signs of life within that time, so that one that is late or lost does no harm."""
+SERVICE_START_S: Final = 300
+"""For a start as a service: checking and comparing the storage takes some seconds for each GB."""
+SERVICE_STOP_S: Final = 40
+"""Between SIGTERM and SIGKILL of the daemon: twice its orderly stop (SHUTDOWN_WAIT_S). Killing it loses nothing."""
+SERVICE_RESTART_S: Final = 1
+"""Between the death of the daemon and its next start."""
+SERVICE_STARTS_MAX: Final = 5
+"""Starts within SERVICE_STARTS_S after which a service manager gives up, until somebody asks for another one."""
+SERVICE_STARTS_S: Final = 60
+"""See SERVICE_STARTS_MAX. A start that fails takes below a second, so five in a row stay within it."""
+SERVICE_TOOL_S: Final = 20.0
+"""For each call of systemctl, launchctl or loginctl that starts and stops nothing; they take some 10 ms."""
+SCOPE_TRIAL_S: Final = 5.0
+"""For each question to the user's systemd before the first keeper starts; it answers in some 20 ms."""
+
 # --- doctor -------------------------------------------------------------------------------------------------------
 DOCTOR_CHECK_WAIT_S: Final = 20.0
 """For all checks of `betcode doctor`, which run beside each other: something that hangs must not hang the doctor."""
