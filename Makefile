@@ -54,6 +54,10 @@ chaos-recovery: $(STAMP)  ## real faults under the real claude; SEED=n, SCALE=k,
 	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) recovery \
 		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
 
+trial-service: $(STAMP)  ## the tests of the service with a real systemd: Linux, as root (a container will do)
+	tools/with_cgroups.sh env BETCODE_REAL_SYSTEMD=$(or $(SYSTEMD),/lib/systemd/systemd) \
+		$(BIN)/python -m pytest -q tests/e2e/test_service.py
+
 fmt: $(STAMP)  ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
@@ -82,4 +86,4 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
 	@touch $@
 
-.PHONY: help demo test check bench plant sim storm fuzz chaos-recovery fmt docs lock
+.PHONY: help demo test check bench plant sim storm fuzz chaos-recovery trial-service fmt docs lock

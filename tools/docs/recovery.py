@@ -32,6 +32,10 @@ Beside the table:
   message without one, is not sent again either, since `claude` would drop it: `claude` is told instead.
 - **A background task or a subagent** that was alive ends with its process. You are told, and so is `claude`, in a
   message whose sender is `betcode`.
+- **Too much memory**: a turn whose `claude` was ended because it and its tools used more than `agent.memory_bytes_max`
+  allows is not gone on with, since it would end in the same way. The message is `failed`, or `unknown` if a tool was
+  running, and you are told which process used how much. Only a message that `claude` had not got yet is sent again,
+  with the delays of a crash.
 - **An API error** ends a turn: its message has failed already, and the end of the process after it changes nothing.
 - **`supervision.unknown_outcome = "ask"`** puts every tool whose outcome is unknown to you first.
 - **How soon**: after 0.5 s, doubling to 30 s with each crash in a row; after 5 of them the session is CRASHED and

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from errno import ENOENT
 
+import msgspec
+
 from betcode.adapters.session_files import SessionFiles
 from betcode.core import effects
 from betcode.core.effects import Command
@@ -22,7 +24,8 @@ from betcode.keeper.journal import JournalGap
 from betcode.keeper.protocol import Kind
 from betcode.model import limits
 from betcode.model.conversation import Conversation
-from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
+from betcode.model.memory import MemoryUse
+from betcode.model.news import Confirmed, Gone, Lost, MemoryHigh, News, Output, Rejected, Troubled
 from betcode.wire import claude_stdin
 
 
@@ -72,6 +75,7 @@ class KeeperLink:
         """
         self.keeper_pid: int | None = None
         self.claude_pid: int | None = None
+        self.memory_bytes = 0
         self._files = files
         self._run = run
         self._generation = generation
@@ -86,6 +90,7 @@ class KeeperLink:
         self._on_disk = False
         self._exit: dict[str, object] | None = None
         self._trouble = ""
+        self._memory_high = False
 
     # --- towards claude -----------------------------------------------------------------------------------------
 
@@ -151,8 +156,7 @@ class KeeperLink:
             case Kind.ACK:
                 self._acknowledged(protocol.json_payload(payload))
             case Kind.BEAT:
-                blocked = protocol.json_payload(payload).get("journal_blocked")
-                self._troubled(_journal_trouble(blocked) if blocked else "")
+                self._beat(protocol.json_payload(payload))
             case Kind.EXIT:
                 self._exit = protocol.json_payload(payload)
                 self._on_disk = True
@@ -161,6 +165,17 @@ class KeeperLink:
                 self._troubled(f"it refused this daemon: {said.get('message')}")
             case _:
                 pass
+
+    def _beat(self, beat: dict[str, object]) -> None:
+        blocked = beat.get("journal_blocked")
+        self._troubled(_journal_trouble(blocked) if blocked else "")
+        use = memory_use(beat.get("memory"))
+        if use is None:
+            return  # a keeper of an older version
+        self.memory_bytes = use.used
+        if use.high and not self._memory_high:
+            self._news.append(MemoryHigh(use))
+        self._memory_high = use.high
 
     def _output(self, offset: int, data: bytes) -> None:
         """Take what is new. Output that begins too late is asked for again, once: what the keeper left out is in the
@@ -293,6 +308,7 @@ class KeeperLink:
             written=self._files.written(self._run),
             never_started=self._exit is None and self._files.left_nothing(self._run),
             known=self._conversation(),
+            memory=memory_use(report.get("memory")),
         )
 
 
@@ -301,6 +317,29 @@ def _journal_trouble(errno: object) -> str:
         return "the folder of this session was removed; if the daemon ends now, claude is ended too"
     why = os.strerror(errno) if isinstance(errno, int) else "unknown error"
     return f"it cannot write its journal: {why}"
+
+
+def memory_use(value: object) -> MemoryUse | None:
+    """What a keeper says of the memory of its processes; None if it says nothing, or nothing that is understood."""
+    try:
+        return msgspec.convert(value, _KeeperMemory).use
+    except msgspec.ValidationError:
+        return None
+
+
+class _KeeperMemory(msgspec.Struct):
+    """As in BEAT and in the exit report."""
+
+    used: int
+    limit: int
+    base: int | None = None
+    high: bool = False
+    by_kernel: bool = False
+    most: tuple[tuple[int, str, int], ...] = ()
+
+    @property
+    def use(self) -> MemoryUse:
+        return MemoryUse(self.used, self.limit, self.base or 0, self.most, self.high, self.by_kernel)
 
 
 def pid_of(value: object) -> int | None:

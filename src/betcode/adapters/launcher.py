@@ -6,7 +6,8 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,9 @@ from betcode.adapters.environment import child_environment
 from betcode.adapters.keeper_link import KeeperLink, pid_of
 from betcode.adapters.log import JsonLog
 from betcode.adapters.other_claudes import others
+from betcode.adapters.scope_memory import no_memory_controller, scope_memory_bytes
 from betcode.adapters.session_files import SessionFiles
+from betcode.adapters.systemd_scope import Scopes, detect
 from betcode.adapters.transcripts import has_transcript, read_conversation, transcript_size
 from betcode.core.inputs import Sighted
 from betcode.keeper.journal import JournalGap
@@ -27,6 +30,18 @@ from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
 from betcode.model.rows import SessionRow
 
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a session's processes may use (PS-9)."""
+
+    memory_bytes_max: int = limits.SESSION_MEMORY_BYTES_MAX
+    """Above what claude itself is measured to need."""
+    files_max: int = limits.PROCESS_FILES_MAX
+    """Open files of each process."""
+
+
+USUAL_BOUNDS = Bounds()
 KEEPER = Path(betcode.keeper.__file__).parent / "__main__.py"
 RERUN_VARIABLE = "CLAUDE_CODE_RESUME_INTERRUPTED_TURN"
 """Makes a resumed claude go on with the turn that was cut off. It calls a tool again whose result is not stored."""
@@ -46,6 +61,7 @@ class KeeperLauncher:
         environment: Mapping[str, str],
         log: JsonLog,
         env_pass: Iterable[str] = (),
+        bounds: Bounds = USUAL_BOUNDS,
     ) -> None:
         """`sessions`: DATA/sessions. `environment`: the daemon's own, from which children get the allowed part."""
         self._sessions = sessions
@@ -55,7 +71,10 @@ class KeeperLauncher:
         self._log = log
         self._sizes: dict[SessionId, int] = {}
         """Length of each conversation when it was last looked at."""
+        self._scopes: Scopes | None = None
+        """Found out before the first keeper starts."""
         self.env_pass = tuple(env_pass)
+        self.bounds = bounds
 
     def files(self, row: SessionRow) -> SessionFiles:
         """The files of this session."""
@@ -95,8 +114,11 @@ class KeeperLauncher:
             "socket": str(files.socket()),
             "generation": self._generation,
             "mark": files.mark(row.run),
+            "memory_bytes_max": self.bounds.memory_bytes_max,
+            "files_max": self.bounds.files_max,
         }
-        said = await self._run_keeper(spec)
+        unit = f"betcode-{row.id}-{row.run}"
+        said = await self._run_keeper(spec, unit)
         if said.get("code") == "lock_held":
             await asyncio.to_thread(files.kill_leftovers, row.run - 1)
             if await files.lock_gets_free():  # its keeper still read the rest and wrote its report
@@ -107,34 +129,37 @@ class KeeperLauncher:
         link.keeper_pid, link.claude_pid = pid_of(said.get("keeper_pid")), pid_of(said.get("claude_pid"))
         return link
 
-    async def _run_keeper(self, spec: dict[str, object]) -> dict[str, object]:
-        """Run the keeper's launcher; it ends at once and leaves the keeper behind."""
+    async def _run_keeper(self, spec: dict[str, object], unit: str) -> dict[str, object]:
+        """Run the keeper's launcher, in a scope if there are any; it ends at once and leaves the keeper behind."""
+        scopes = await self._find_scopes()
+        argv = [sys.executable, "-I", "-S", str(KEEPER)]
+        properties = (f"MemoryMax={scope_memory_bytes(self.bounds.memory_bytes_max)}",)
+        command = scopes.wrap(argv, name=unit, properties=properties)
+        out, err = await _run(command, scopes.env, spec | {"scope": not scopes.problem})
+        if not out and not scopes.problem:  # the user's systemd is gone, or refuses: the keeper was not even begun
+            self._scopes = Scopes(problem=f"systemd-run failed: {err.strip()[-500:]}")
+            self._log.warning("keepers get no scope of their own from now on", detail=self._scopes.problem)
+            out, err = await _run(argv, {}, spec)
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                str(KEEPER),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-                env={},
-            )
-        except OSError as error:
-            raise _spawn_failed(f"cannot run {sys.executable}: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(limits.KEEPER_START_WAIT_S):
-                out, err = await process.communicate(msgspec.json.encode(spec))
-        except TimeoutError as error:
-            process.kill()
-            await process.wait()
-            raise _spawn_failed(f"the keeper did not report within {limits.KEEPER_START_WAIT_S:.0f} s") from error
-        try:
-            said = msgspec.json.decode(out, type=dict[str, object])
+            return msgspec.json.decode(out, type=dict[str, object])
         except msgspec.DecodeError as error:
-            raise _spawn_failed(f"the keeper failed: {err.decode('utf-8', 'replace')[-500:]}") from error
-        return said
+            raise _spawn_failed(f"the keeper failed: {err[-500:]}") from error
+
+    @property
+    def kernel_holds_no_memory(self) -> str:
+        """Why only the keepers hold the memory of sessions; empty where the kernel does so too."""
+        if self._scopes is None:
+            return "no session was started by this daemon yet"
+        return self._scopes.problem or no_memory_controller()
+
+    async def _find_scopes(self) -> Scopes:
+        if self._scopes is None:
+            self._scopes = await asyncio.to_thread(detect, self._environment)
+            if self._scopes.problem:
+                self._log.info("keepers share the cgroup of the daemon", detail=self._scopes.problem)
+            else:
+                self._log.info("each keeper gets a scope of its own in the user's systemd")
+        return self._scopes
 
     async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
         """Who else works on the session's conversation; with `prompts` also what it holds, which reads the file."""
@@ -214,6 +239,29 @@ def arguments(claude: Path, row: SessionRow, *, resume: bool) -> list[str]:
     }
     argv += [f"--{name}={value}" for name, value in chosen.items() if value is not None]
     return argv + [f"--add-dir={directory}" for directory in options.add_dirs] + list(options.more)
+
+
+async def _run(argv: Sequence[str], env: Mapping[str, str], spec: dict[str, object]) -> tuple[bytes, str]:
+    """What the command printed, on standard output and on standard error. Raises BetcodeError `agent.spawn_failed`."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env=dict(env),
+        )
+    except OSError as error:
+        raise _spawn_failed(f"cannot run {argv[0]}: {error.strerror}") from error
+    try:
+        async with asyncio.timeout(limits.KEEPER_START_WAIT_S):
+            out, err = await process.communicate(msgspec.json.encode(spec))
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise _spawn_failed(f"the keeper did not report within {limits.KEEPER_START_WAIT_S:.0f} s") from error
+    return out, err.decode("utf-8", "replace")
 
 
 def _spawn_failed(what: str) -> BetcodeError:

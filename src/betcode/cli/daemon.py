@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +14,9 @@ from betcode.cli.output import say, say_json
 from betcode.client import brief
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
+
+if TYPE_CHECKING:
+    from betcode.cli.daemon_install import Installed
 
 slots_option = click.option(
     "--slots", type=int, metavar="N", help="Turns that may run at the same time, as the setting `daemon.slots`."
@@ -30,6 +36,7 @@ def daemon() -> None:
       betcode daemon status
       betcode daemon logs --follow
       betcode daemon upgrade
+      betcode daemon install
       betcode daemon stop
     """
 
@@ -127,7 +134,7 @@ def upgrade(invocation: Invocation, *, as_json: bool) -> int:
     """Replace the running daemon by the version of BetCode that is installed now. Sessions go on meanwhile.
 
     The new one is started first, checks the settings and claude, and waits; only then the old one is stopped. Running
-    turns are taken over, clients come back by themselves. Under a service manager restart the service instead.
+    turns are taken over, clients come back by themselves. A daemon that is a service is checked and restarted as one.
 
     \b
     Examples:
@@ -136,8 +143,30 @@ def upgrade(invocation: Invocation, *, as_json: bool) -> int:
     """
     from betcode.cli.daemon_upgrade import upgrade_daemon
 
+    return _replaced(invocation, upgrade_daemon, as_json)
+
+
+@daemon.command()
+@json_option
+@pass_invocation
+def restart(invocation: Invocation, *, as_json: bool) -> int:
+    """End the daemon and start it again, as the service that it is or in the background. Sessions go on meanwhile.
+
+    Settings and claude are checked first: if no daemon could start, the one that runs goes on.
+
+    \b
+    Examples:
+      betcode daemon restart
+      betcode daemon restart --json | jq -r .new.pid
+    """
+    from betcode.cli.daemon_upgrade import upgrade_daemon
+
+    return _replaced(invocation, upgrade_daemon, as_json)
+
+
+def _replaced(invocation: Invocation, replace: Callable[[Invocation], Coroutine[Any, Any, Any]], as_json: bool) -> int:
     warn_of_settings(invocation)
-    old, new = asyncio.run(upgrade_daemon(invocation))
+    old, new = asyncio.run(replace(invocation))
     if as_json:
         say_json({"old": old, "new": new})
     elif old is None:
@@ -146,6 +175,78 @@ def upgrade(invocation: Invocation, *, as_json: bool) -> int:
         same = " again" if old["version"] == new["version"] else ""
         say(f"betcode {old['version']} (pid {old['pid']}) was replaced by {new['version']}{same} (pid {new['pid']})")
     return 0
+
+
+@daemon.command()
+@click.option("--dry-run", is_flag=True, help="Print what would be written, and change nothing.")
+@json_option
+@pass_invocation
+def install(invocation: Invocation, *, dry_run: bool, as_json: bool) -> int:
+    """Make the daemon a service of your user (systemd or launchd): started at login, and again when it fails.
+
+    It gets the PATH and the BETCODE_* variables of this shell; secrets are not written down, see docs/service.md. A
+    daemon that runs hands over and its turns go on. Again after a change of these directories or variables.
+
+    \b
+    Examples:
+      betcode daemon install --dry-run
+      betcode daemon install
+      betcode daemon install --json | jq -r '.warnings[]'
+    """
+    from betcode.cli import daemon_install
+
+    if dry_run:
+        planned = daemon_install.plan(invocation)
+        if as_json:
+            say_json(planned.fields())
+        else:
+            say(f"# {planned.file}\n{planned.text}".rstrip("\n"))
+        return 0
+    warn_of_settings(invocation)
+    _show_service(daemon_install.install(invocation), as_json=as_json)
+    return 0
+
+
+@daemon.command()
+@json_option
+@pass_invocation
+def uninstall(invocation: Invocation, *, as_json: bool) -> int:
+    """Take back `betcode daemon install`. The service's daemon ends; data stays, and sessions that run go on.
+
+    \b
+    Example:
+      betcode daemon uninstall && betcode daemon start
+    """
+    from betcode.cli import daemon_install
+
+    done = daemon_install.uninstall(invocation)
+    if done is None:
+        if as_json:
+            say_json({"removed": False})
+        else:
+            say("the daemon is not installed as a service")
+    elif as_json:
+        say_json({"removed": True, **done.fields()})
+    else:
+        _show_service(done, as_json=False)
+        say("the service is removed; data and running sessions stay, and the next command starts a daemon")
+    return 0
+
+
+def _show_service(done: Installed, *, as_json: bool) -> None:
+    """What was written and run, and what people should know."""
+    from betcode.cli.output import remark
+
+    if as_json:
+        say_json(done.fields())
+        return
+    say(f"{'wrote' if done.text else 'removed'}  {done.file}")
+    for command in done.commands:
+        say(f"ran    {shlex.join(command)}")
+    if done.pid is not None:
+        say(f"the daemon runs as a {done.kind} service: pid {done.pid}")
+    for warning in done.warnings:
+        remark(f"warning: {warning}")
 
 
 @daemon.command()

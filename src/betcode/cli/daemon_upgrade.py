@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from betcode import __version__
 from betcode.cli.daemon_end import stop_daemon
+from betcode.cli.daemon_restart import Who, restart_service
 from betcode.cli.invocation import Invocation
 from betcode.client import brief
 from betcode.client.start import replace_daemon
 from betcode.config.paths import prepare
 from betcode.model.errors import BetcodeError
 
-Who = dict[str, Any]
-"""`pid`, `version` and `started_at` of a daemon."""
-
 
 async def upgrade_daemon(invocation: Invocation) -> tuple[Who | None, Who]:
-    """The daemon that ran, and the one that runs now.
+    """The daemon that ran, and the one that runs now; a service is restarted by whoever runs it.
 
     Raises:
         BetcodeError: the new one did not come up; the message says whether the old one still runs.
     """
     socket = invocation.paths.socket
+    if (service := await asyncio.to_thread(invocation.site().reachable)) is not None:
+        return await restart_service(invocation, *service)
     if not await asyncio.to_thread(brief.answers, socket):
         await invocation.start_daemon()
         return None, await _who(invocation)

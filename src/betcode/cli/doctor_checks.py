@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,6 +20,7 @@ from betcode.adapters.survey import machine, programs
 from betcode.adapters.survey.database import look_at_database
 from betcode.adapters.survey.intake import look_at_intake
 from betcode.adapters.survey.sessions import SOCKET, look_at_folders
+from betcode.adapters.system_memory import system_memory_bytes
 from betcode.cli.doctor_daemon import known_sessions, look_at_daemon, settled
 from betcode.cli.invocation import Invocation
 from betcode.config.load import load
@@ -29,6 +30,8 @@ from betcode.core.diagnosis import finding, leftovers, places
 from betcode.core.diagnosis import programs as judged
 from betcode.core.diagnosis.daemon import Daemon, Held, Lock, judge_daemon, judge_database, judge_intake
 from betcode.core.diagnosis.finding import Finding
+from betcode.core.diagnosis.service import Installed, judge_service
+from betcode.core.service.service import program_in
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SESSION_ID_LENGTH
@@ -104,7 +107,7 @@ def _checks(scene: Scene) -> dict[str, Check]:
     return {
         "installation.python": _program,
         "claude.found": lambda: _claude(scene.invocation, scene.config),
-        "claude.login": lambda: [judged.judge_login(programs.look_at_login(env, scene.daemon.pid))],
+        "claude.login": lambda: [_login(scene)],
         "directories.config": lambda: [places.judge_place(machine.look_at_place("config", paths.config), uid)],
         "directories.data": lambda: [places.judge_place(machine.look_at_place("data", paths.data), uid)],
         "directories.runtime": lambda: [places.judge_place(machine.look_at_place("runtime", paths.runtime), uid)],
@@ -114,13 +117,19 @@ def _checks(scene: Scene) -> dict[str, Check]:
         "daemon.running": lambda: judge_daemon(
             scene.daemon, client_version=__version__, database_path=os.path.realpath(paths.database)
         ),
+        "daemon.service": lambda: [judge_service(_service(scene.invocation), daemon_pid=scene.daemon.pid)],
         "database.check": lambda: _database(scene, live),
         "intake.readable": lambda: judge_intake(look_at_intake(paths.intake, live=live), data=str(paths.data)),
         "sessions.leftovers": lambda: _folders(scene),
         "disk.data": lambda: [places.judge_room(machine.look_at_room("data", paths.data))],
         "disk.claude": lambda: [places.judge_room(machine.look_at_room("claude", programs.claude_home(env)))],
         "disk.filesystem": lambda: [places.judge_filesystem(machine.filesystem_of(paths.data), str(paths.data))],
-        "system.linger": lambda: [judged.judge_linger(machine.look_at_linger(env, paths.runtime))],
+        "system.memory": lambda: [judged.judge_memory(_memory(scene))],
+        "system.linger": lambda: [
+            judged.judge_linger(
+                machine.look_at_linger(env, paths.runtime), service=scene.invocation.site().installed() is not None
+            )
+        ],
     }
 
 
@@ -134,6 +143,35 @@ def _claude(invocation: Invocation, config: Config | None) -> list[Finding]:
     configured = from_here if config is None else config.agent.claude
     env_pass = () if config is None else tuple(config.agent.env_pass)
     return judged.judge_claude(programs.look_at_claude(configured, invocation.env, env_pass))
+
+
+def _memory(scene: Scene) -> judged.MemoryHold:
+    config = scene.config or Config()
+    total = int(config.daemon.memory_share * system_memory_bytes())
+    said = scene.body.get("memory") or {}
+    return judged.MemoryHold(config.agent.memory_bytes_max, total, said.get("not_by_kernel"), said.get("used_bytes"))
+
+
+def _login(scene: Scene) -> Finding:
+    env = scene.invocation.env
+    found = programs.look_at_login(env, scene.daemon.pid)
+    service = scene.invocation.site().installed()
+    if service is None or service[0].kind != "systemd":
+        return judged.judge_login(found)
+    return judged.judge_login(replace(found, service_file=service[1].environment_file))
+
+
+def _service(invocation: Invocation) -> Installed:
+    found = invocation.site().installed()
+    if found is None:
+        return Installed()
+    runs, service = found
+    file = runs.file(service)
+    started = program_in(file.read_text(encoding="utf-8", errors="replace"))
+    gone = "" if not started or os.path.exists(started) else started
+    if problem := runs.problem():
+        return Installed(runs.kind, str(file), problem=problem, program=gone)
+    return Installed(runs.kind, str(file), program=gone, pid=runs.pid(service))
 
 
 def _sockets(scene: Scene) -> places.Sockets:

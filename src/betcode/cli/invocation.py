@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from betcode.cli.service import Site
     from betcode.client.client import Client
     from betcode.config.paths import Paths
 
@@ -50,17 +51,47 @@ class Invocation:
         return os.path.abspath(os.path.expanduser(given)) if "/" in given else given
 
     async def start_daemon(self, *options: str) -> None:
-        """Start a daemon in the background, with these options, and return when it answers. Raises BetcodeError."""
-        from betcode.client.start import start_daemon
+        """Start a daemon in the background, with these options, and return when it answers. Raises BetcodeError.
+
+        A service that is installed for these directories is started, so that it never meets a daemon beside it.
+        """
+        import asyncio
+
+        from betcode.client.start import start_daemon, start_through
         from betcode.config.paths import prepare
 
         prepare(self.paths)
+        if (service := await asyncio.to_thread(self._service, options)) is not None:
+            await start_through(service, socket_path=self.paths.socket)
+            return
         await start_daemon(
             [*self.daemon_argv(), *options],
             env=dict(self.env),
             stderr_path=self.paths.stderr,
             socket_path=self.paths.socket,
         )
+
+    def site(self) -> Site:
+        """Where this call stands, for whatever concerns the daemon as a service."""
+        from betcode.cli.service import Site
+
+        return Site(self.paths, self.env, tuple(self.daemon_argv()))
+
+    def _service(self, options: tuple[str, ...]) -> Callable[[], None] | None:
+        """What starts the installed service; None where none is installed, or nobody answers who could start it."""
+        found = self.site().reachable()
+        if found is None:
+            return None
+        if options:
+            from betcode.model.errors import BetcodeError
+
+            raise BetcodeError(
+                "request.usage",
+                f"the daemon is installed as a service, which {options[0]} does not reach",
+                hint=f"Put it into the settings ({self.paths.settings}), or first: betcode daemon uninstall",
+            )
+        runs, service = found
+        return lambda: runs.start(service)
 
     def client(self, *, start: bool = True) -> Client:
         """The way to the daemon; with `start` one is started if none answers."""

@@ -48,6 +48,25 @@ async def replace_daemon(
         await _start([*argv, "--replaces"], env, stderr_path, socket_path, last=True, waiting=waiting)
 
 
+async def rehearse(argv: Sequence[str], *, env: Mapping[str, str], stderr_path: Path, socket_path: Path) -> None:
+    """Find out whether a daemon could start, beside one that runs. Raises as `start_daemon` does."""
+    await _start([*argv, "--rehearses"], env, stderr_path, socket_path, last=True)
+
+
+async def start_through(start: Callable[[], None], *, socket_path: Path, always: bool = False) -> None:
+    """Have somebody else start the daemon, and return when it answers.
+
+    Args:
+        start: blocks; raises BetcodeError.
+        socket_path: where it will listen.
+        always: also when another client has started one meanwhile.
+    """
+    with contextlib.ExitStack() as turn:
+        if await _take_turn(socket_path, turn) or always:
+            await asyncio.to_thread(start)
+            await _other_one(socket_path, "the service was started and its daemon does not answer")
+
+
 async def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], stderr_path: Path, socket_path: Path) -> None:
     """Return when a daemon answers on `socket_path`: this one, or one that was faster.
 

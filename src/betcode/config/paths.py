@@ -113,6 +113,12 @@ def find_paths(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Paths
     return paths
 
 
+def mark_of(paths: Paths) -> str:
+    """Twelve characters for a data directory of one's own, as in its runtime directory; empty for the usual one."""
+    same = os.path.realpath(paths.data) == os.path.realpath(_platform()[1])
+    return "" if same else _digest(paths.data)
+
+
 def prepare(paths: Paths) -> None:
     """Create the directories and check that data and runtime are ours alone.
 

@@ -103,6 +103,26 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     ready_wait_s: Annotated[
         float, about("Longest time from starting claude to its first answer.", reload=True, ge=5, le=600)
     ] = limits.READY_WAIT_S
+    memory_bytes_max: Annotated[
+        int,
+        about(
+            "Memory of a session's processes, tools and MCP servers included, above what claude itself was measured"
+            " to need; at this limit they are ended, with the turn.",
+            reload=True,
+            ge=32 * MIB,
+            le=1024 * 1024 * MIB,
+        ),
+    ] = limits.SESSION_MEMORY_BYTES_MAX
+    files_max: Annotated[
+        int,
+        about(
+            "Open files of each process of a session. A program may raise that itself, to"
+            f" {limits.FILES_MAX:,} or to what is set here.",
+            reload=True,
+            ge=64,
+            le=1_000_000,
+        ),
+    ] = limits.PROCESS_FILES_MAX
     starts_at_once: Annotated[
         int, about("Processes of claude that may be starting at the same time.", reload=False, ge=1, le=32)
     ] = limits.STARTS_AT_ONCE
@@ -207,6 +227,10 @@ class DaemonConfig(Struct, frozen=True, kw_only=True):
             le=64,
         ),
     ] = limits.PROCESSES_PER_SLOT
+    memory_share: Annotated[
+        float,
+        about("Share of the system's memory that all sessions together may use.", reload=True, ge=0.1, le=1),
+    ] = limits.MEMORY_SHARE
     connections_max: Annotated[int, about("Clients connected at the same time.", reload=False, ge=1, le=10_000)] = (
         limits.CONNECTIONS_MAX
     )

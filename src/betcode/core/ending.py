@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace as change
 
-from betcode.core import foreign, garbled, messages, permissions, recovery, silence
+from betcode.core import foreign, garbled, memory, messages, permissions, recovery, silence
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.inputs import Ended, Sighted
@@ -32,6 +32,7 @@ def on_ended(draft: Draft, news: Ended) -> None:
         return
     crashed = session.process is not Process.READY or state_of(session) is SessionState.ACTIVE
     planned = session.closing or session.process is Process.STOPPING
+    stop = memory.stopped(news.memory, session.turn) if news.memory is not None else ""
     permissions.on_process_gone(draft, news.written)
     _settle(draft, news, planned=planned)
     draft.set(process=Process.NONE, turn=None, tasks=(), cli_state="", ready_by_s=None, rerun_by_s=None)
@@ -46,6 +47,8 @@ def on_ended(draft: Draft, news: Ended) -> None:
     elif session.replacing and session.garbled:
         garbled.give_up(draft)
         messages.pump(draft)
+    elif stop and not planned:
+        count_crash(draft, stop, memory.HINT, news.stderr_tail, code="limit.memory")
     elif crashed and not planned:
         count_crash(draft, f"claude ended unexpectedly ({describe(news)})", "", news.stderr_tail)
     else:
@@ -84,6 +87,8 @@ def _settle(draft: Draft, news: Ended, *, planned: bool) -> None:
         if turn is not None and turn.interrupt and not silence.is_ours(turn) and way is not Way.SEND:
             draft.move_message(message, MessageState.CANCELLED, "interrupted by a person; claude ended meanwhile")
             continue
+        if news.memory is not None:
+            way = recovery.after_stop(moment, way)
         if way is Way.RERUN and joined:  # the re-run knows nothing of messages that came in the middle of the turn
             way = Way.TELL
         _go(draft, message, moment, way, news)
@@ -133,6 +138,8 @@ def _go(draft: Draft, message: Message, moment: Moment, way: Way, news: Ended) -
             reason = "claude ended in the middle of it; the next one goes on from the last tool result"
             draft.move_message(message, MessageState.QUEUED, reason, run=0)
             draft.notice("info", "agent.recovered", f"{reason}; no tool is called again for it")
+        case Way.FAIL:
+            draft.move_message(message, MessageState.FAILED, describe(news))
         case Way.FINISH:
             draft.move_message(message, MessageState.COMPLETED, "claude had finished it before its process ended")
             draft.notice(
@@ -180,7 +187,7 @@ def _own_work_ended(draft: Draft, news: Ended, *, planned: bool) -> None:
     if not (session.tasks or session.cli_state in BUSY or (turn is not None and (turn.calls or turn.doubt))):
         return
     what = ", ".join(session.tasks) or "a turn of its own"
-    tells = draft.policy.unknown_outcome == "tell" and not planned
+    tells = draft.policy.unknown_outcome == "tell" and not planned and news.memory is None
     draft.notice(
         "warning",
         "agent.unknown_outcome",
@@ -237,6 +244,8 @@ USELESS = {
 
 def describe(news: Ended) -> str:
     """The end of a process in words."""
+    if news.memory is not None:
+        return f"limit.memory: its processes used {memory.used_text(news.memory)}"
     if news.reason in USELESS:
         return USELESS[news.reason]
     if news.signal:
@@ -246,8 +255,16 @@ def describe(news: Ended) -> str:
     return news.reason or "no exit code is known"
 
 
-def count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...]) -> None:
-    """Schedule a restart, or give up after too many: in a short time, or in a row without finishing a turn."""
+def count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...], *, code: str = "agent.error") -> None:
+    """Schedule a restart, or give up after too many: in a short time, or in a row without finishing a turn.
+
+    Args:
+        draft: the step under way.
+        what: what happened.
+        hint: what a person can do about it, if that is known.
+        stderr_tail: claude's last words.
+        code: of the notice, unless it is given up.
+    """
     now = draft.now.steady_s
     recent = (*(t for t in draft.session.crashes_s if now - t < draft.policy.crash_window_s), now)
     fruitless = draft.session.fruitless + 1
@@ -264,14 +281,14 @@ def count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...]
             "error",
             "agent.crashed",
             f"{what}; {attempt} times {counted}, so it is not restarted again.{said}",
-            hint or f"Find the cause, then retry the session: betcode sessions retry {draft.session.id}",
+            f"{hint or 'Find the cause.'} Then retry the session: betcode sessions retry {draft.session.id}",
         )
     elif draft.session.held or not draft.session.waiting:
         when = "when the queue is released" if draft.session.held else "with the next message"
-        draft.notice("warning", "agent.error", f"{what}.{said}", f"It is started again {when}.")
+        draft.notice("warning", code, f"{what}.{said}", f"{hint} It is started again {when}.".lstrip())
     else:
         wait = delay_s(attempt, first_s=draft.policy.backoff_first_s, max_s=draft.policy.backoff_max_s, rng=draft.rng)
         next_step = f"{what}; restarting in {wait:.1f} s, attempt {attempt} of {draft.policy.crashes_max}"
         draft.set(restart_s=now + wait, reason=next_step)
-        draft.notice("warning", "agent.error", f"{next_step}.{said}", hint)
+        draft.notice("warning", code, f"{next_step}.{said}", hint)
     messages.pump(draft)

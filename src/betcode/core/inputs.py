@@ -14,6 +14,7 @@ from betcode.model.errors import BetcodeError
 from betcode.model.events import Event
 from betcode.model.facts import Fact
 from betcode.model.ids import MessageId, PermissionId
+from betcode.model.memory import MemoryUse
 from betcode.model.news import Gone
 from betcode.model.other_claude import OtherClaude
 from betcode.model.rows import Mark, Message
@@ -158,6 +159,8 @@ class Ended:
     """The unfinished text of blocks that were being written."""
     late: tuple[Event, ...] = ()
     """The stored blocks of the newest answer that were not shown whole."""
+    memory: MemoryUse | None = None
+    """What was used, if that is why it was ended."""
 
     @classmethod
     def of(cls, run: int, gone: Gone, shown: tuple[Event, ...], late: tuple[Event, ...]) -> Ended:
@@ -173,6 +176,7 @@ class Ended:
             gone.known,
             shown,
             late,
+            gone.memory,
         )
 
 

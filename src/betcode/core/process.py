@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from betcode.core import ending, messages, permissions, queue, resting, silence
+from betcode.core import ending, memory, messages, permissions, queue, resting, silence
 from betcode.core.draft import Draft
 from betcode.core.effects import Initialize, Write
 from betcode.core.inputs import Behind, Close, Halt, NotWritten, Retry, Started, StartFailed, Written
@@ -11,6 +11,7 @@ from betcode.core.stopping import end_process
 from betcode.model import limits
 from betcode.model.events import Gap, Notice
 from betcode.model.facts import ControlAnswer
+from betcode.model.news import MemoryHigh, Troubled
 from betcode.model.states import MessageState
 
 READY_LINE = "init"
@@ -181,13 +182,15 @@ def on_time(draft: Draft) -> None:
     resting.on_time(draft)
 
 
-def keeper_notice(what: str) -> Notice:
-    """What people are told of a keeper's trouble, and, with an empty `what`, of its end."""
-    if what:
+def keeper_notice(news: Troubled | MemoryHigh) -> Notice:
+    """What people are told of a keeper's trouble, of its end (`what` is empty), and of what the keeper noticed."""
+    if isinstance(news, MemoryHigh):
+        return memory.high(news.use)
+    if news.what:
         return Notice(
             severity="warning",
             code="keeper.trouble",
-            message=f"the keeper of this session is in trouble: {what}",
+            message=f"the keeper of this session is in trouble: {news.what}",
             hint="Nothing is lost; it goes on by itself when the cause is gone.",
         )
     return Notice(severity="info", code="keeper.well", message="the keeper of this session is well again")

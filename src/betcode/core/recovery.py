@@ -62,6 +62,7 @@ class Way(StrEnum):
     RERUN = "let claude re-run"
     TELL = "tell claude"
     FINISH = "take it for done"
+    FAIL = "end it as failed"
     ASK = "ask the user"
 
 
@@ -71,6 +72,7 @@ EFFECT = {
     Way.RERUN: "the next process is started so that claude itself goes on from the last stored result",
     Way.TELL: "the next process is told what happened and which outcomes are unknown, and goes on",
     Way.FINISH: "the message is completed; the end of its answer is shown from the transcript, and the user is told so",
+    Way.FAIL: "the message ends as `failed`; a person decides whether and how to try again",
     Way.ASK: "the message ends as `unknown`, the queue is held, and a person decides",
 }
 """Each way in words."""
@@ -156,6 +158,18 @@ def way_of(moment: Moment, stored: Stored, *, again: bool, asks: bool) -> Way:
     [row] = [r for r in TABLE if r.moment is moment and stored in r.stored]
     way = row.again if again else row.way
     return Way.ASK if asks and moment is Moment.TOOL_RUNNING else way
+
+
+def after_stop(moment: Moment, way: Way) -> Way:
+    """The way when claude was ended for what it and its tools used: nobody goes on by himself into the same wall.
+
+    Args:
+        moment: where the turn was.
+        way: what the table says.
+    """
+    if way in (Way.SEND, Way.FINISH):  # it has not begun, or is over: it was not what used so much
+        return way
+    return Way.ASK if moment in (Moment.TOOL_RUNNING, Moment.DOUBTFUL) else Way.FAIL
 
 
 def told(

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,12 +33,14 @@ from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
+from betcode.daemon.bounds import bounds_of, clients_max, memory_bytes_max, raise_file_limit
 from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
 from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport
 from betcode.daemon.steps import StartSteps
+from betcode.daemon.watchdog import show_life
 from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.deletion import sweep_leftovers
 from betcode.engine.lookout import watch
@@ -60,9 +60,10 @@ def run_daemon(
     *,
     configured_in_s: float = 0.0,
     reload: Callable[[], Loaded] | None = None,
-    report_fd: int | None = None,
+    report: StartReport,
     foreground: bool = True,
     replaces: bool = False,
+    rehearses: bool = False,
 ) -> int:
     """Run until a signal or a client's request stops it. Returns the exit status.
 
@@ -71,20 +72,24 @@ def run_daemon(
         settings: checked; their warnings go into the log.
         configured_in_s: how long it took to read and check them.
         reload: reads the settings again, for SIGHUP; may raise BetcodeError.
-        report_fd: pipe to the process that started this one (`daemon.report`).
+        report: tells whoever started this one how that went.
         foreground: also log to standard error.
         replaces: check what can be checked, report that, and wait until the daemon that runs now has ended.
+        rehearses: check what can be checked beside a daemon that runs, report that, and end.
 
     Raises:
-        BetcodeError: the daemon could not start; also reported on `report_fd`.
+        BetcodeError: the daemon could not start; also reported.
     """
-    report = StartReport(report_fd)
     config = settings.config
     try:
         prepare(paths)
         lock = DaemonLock(paths.lock)
-        if replaces:
+        if replaces or rehearses:
             asyncio.run(check_claude(config))
+        if rehearses:
+            report.rehearsed(os.getpid())
+            return 0
+        if replaces:
             report.waiting()
         lock.take(wait_s=limits.REPLACE_WAIT_S if replaces else 0.0)
         log = open_log(
@@ -117,6 +122,7 @@ class _App:
     report: StartReport
     reload: Callable[[], Loaded] | None = None
     apply: Callable[[Config], None] = lambda config: None
+    kernel_holds_no_memory: Callable[[], str] = lambda: ""
     config: Config = field(init=False)
     """The settings in force."""
     started_with: Config = field(init=False)
@@ -131,7 +137,7 @@ class _App:
         self.config = self.started_with = self.settings.config
 
     async def run(self, configured_in_s: float) -> None:
-        self.files = raise_file_limit()
+        self.files = raise_file_limit(self.config)
         clock = SystemClock()
         self.started_at = iso(clock.now().unix_s)
         self.log = self.log.bind(trace_id=uuid.uuid4().hex, machine_id=socket.gethostname())
@@ -149,6 +155,7 @@ class _App:
                 environment=dict(os.environ),
                 log=self.log,
                 env_pass=self.config.agent.env_pass,
+                bounds=bounds_of(self.config),
             )
             world = World(
                 store=store,
@@ -161,11 +168,13 @@ class _App:
                 line_bytes_max=self.config.supervision.max_payload_bytes,
                 slots=Slots(*_bounds(self.config)),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
+                memory_bytes_max=memory_bytes_max(self.config),
                 policy=policy_of(self.config),
                 is_directory=os.path.isdir,
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
             )
             self.apply = lambda config: _apply(config, launcher, claude, world)
+            self.kernel_holds_no_memory = lambda: launcher.kernel_holds_no_memory
             steps.took("storage check and open", store.opening_s[0])
             steps.took("intake compare", store.opening_s[1])
             tell_damage(self.log, store.intake_problems)
@@ -202,7 +211,9 @@ class _App:
             size = store.intake_bytes
             warnings = [warning for warning in [size_warning(size)] if warning]
             database = {"path": str(self.paths.database), "state": store.state, "intake_bytes": size}
-            return {"daemon": daemon, "database": database | {"warnings": warnings}}
+            total, kernel = registry.memory, self.kernel_holds_no_memory()
+            memory = {"used_bytes": total.used, "max_bytes": total.limit, "not_by_kernel": kernel}
+            return {"daemon": daemon, "database": database | {"warnings": warnings}, "memory": memory}
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
@@ -220,7 +231,7 @@ class _App:
             self.paths.socket,
             serve_client,
             pages.all(),
-            clients_max=min(self.config.daemon.connections_max, clients_max(self.files)),
+            clients_max=clients_max(self.config, self.files),
         )
         self._on_signals()
         with steps.step("reconcile"):
@@ -232,7 +243,9 @@ class _App:
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
             registry.beside("look for other claudes", watch(registry.running))
+            registry.beside("show life", show_life(self.report.notice, store.works, self.log))
             removed = await self._stopped_or_removed(store)
+            self.report.notice.stopping()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True
             if self.end_sessions:
@@ -318,6 +331,8 @@ def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world
     world.policy = policy_of(config)
     set_level(config.daemon.log_level)
     launcher.env_pass = config.agent.env_pass
+    launcher.bounds = bounds_of(config)
+    world.memory_bytes_max = memory_bytes_max(config)
     claude.configured = config.agent.claude
     world.slots.resize(*_bounds(config))
 
@@ -342,17 +357,3 @@ def resolve_directory(given: str) -> str:
     except UnicodeEncodeError as error:
         raise BetcodeError("request.directory", f"{given!r} is not valid UTF-8", hint=hint) from error
     return str(real)
-
-
-def raise_file_limit() -> int:
-    """Use as many descriptors as the system allows: each session needs a few. Returns how many that are."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = hard if sys.platform == "linux" else min(hard, 10_240)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(soft, wanted)
-
-
-def clients_max(files: int) -> int:
-    """How many clients are let in: with few descriptors at most half of them, or no claude could be started."""
-    return min(limits.CONNECTIONS_MAX, files // 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import sys
 import time
 from collections.abc import Mapping
 
@@ -20,6 +22,7 @@ def start(
     slots: int | None = None,
     report_fd: int | None = None,
     replaces: bool = False,
+    rehearses: bool = False,
 ) -> int:
     """Read the settings and run until the end. Returns the exit status.
 
@@ -28,8 +31,9 @@ def start(
         env: the variables that may hold settings.
         claude: the program, instead of the setting.
         slots: turns at the same time, instead of the setting.
-        report_fd: as for `run_daemon`; a daemon without one belongs to a terminal or a service manager.
+        report_fd: pipe to the client that started this one; without it a terminal or a service manager has.
         replaces: as for `run_daemon`.
+        rehearses: as for `run_daemon`.
 
     Raises:
         BetcodeError: the daemon could not start; also reported on `report_fd`.
@@ -39,17 +43,21 @@ def start(
         return load(flags={"agent.claude": claude, "daemon.slots": slots}, env=env, project_dir=None, paths=paths)
 
     begun = time.monotonic()
+    if sys.stderr is not None:
+        faulthandler.enable()  # a daemon that hangs is ended by SIGABRT: then the stacks of its threads are told
+    report = StartReport(report_fd)
     try:
         loaded = read()
     except BetcodeError as error:
-        StartReport(report_fd).failed(error)
+        report.failed(error)
         raise
     return run_daemon(
         paths,
         loaded,
         configured_in_s=time.monotonic() - begun,
         reload=read,
-        report_fd=report_fd,
+        report=report,
         foreground=report_fd is None,
         replaces=replaces,
+        rehearses=rehearses,
     )

@@ -83,6 +83,8 @@ class Link(Protocol):
 
     keeper_pid: int | None
     claude_pid: int | None
+    memory_bytes: int
+    """What claude and its tools used when the keeper last told; 0 before that."""
 
     def write(self, line_id: str, command: Command) -> None:
         """Have a line written at most once; `Confirmed` or `Rejected` follows unless the process ends first."""

@@ -27,6 +27,7 @@ from betcode.model.ids import (
     PermissionId,
     SessionId,
 )
+from betcode.model.memory import MemoryTotal
 from betcode.model.rows import Message, Options, Permission, SessionRow, Transaction
 from betcode.model.states import PermissionState, SessionState
 
@@ -128,6 +129,12 @@ class Registry:
     def _changed(self, session: str) -> None:
         for listener in list(self.listeners):
             listener(SessionId(session))
+
+    @property
+    def memory(self) -> MemoryTotal:
+        """What the processes of all sessions use together, against what they may use (PS-9)."""
+        links = [runner.link for runner in self._runners.values()]
+        return MemoryTotal(sum(link.memory_bytes for link in links if link is not None), self.world.memory_bytes_max)
 
     # --- finding ------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
 from betcode.engine.lookout import look
 from betcode.engine.oddities import Oddities
+from betcode.engine.outcomes import count
 from betcode.engine.ports import Link
 from betcode.engine.slots import Seat
 from betcode.engine.summary import summary_of
@@ -39,9 +40,8 @@ from betcode.model.errors import BetcodeError
 from betcode.model.events import Gap
 from betcode.model.frames import Summary
 from betcode.model.ids import SessionId
-from betcode.model.news import Confirmed, Gone, Lost, News, Output, Rejected, Troubled
+from betcode.model.news import Confirmed, Gone, Lost, MemoryHigh, News, Output, Rejected, Troubled
 from betcode.model.rows import Message, Permission, SessionRow
-from betcode.model.states import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +261,8 @@ class SessionRunner:
             case Lost():
                 self._step(Tell(Gap(unit="bytes", first=news.first, last=news.last, cause=news.cause)))
                 self._ingest.skip_to(news.last + 1)
-            case Troubled():
-                self._step(Tell(keeper_notice(news.what)))
+            case Troubled() | MemoryHigh():
+                self._step(Tell(keeper_notice(news)))
             case Gone():
                 self._on_gone(news)
 
@@ -314,7 +314,7 @@ class SessionRunner:
         self.session = decision.session
         self.seat.settle(self.session, now.steady_s)
         self._committer.add(decision)
-        self._count(decision.rows)
+        count(decision.rows, self.traces, self.world.meter, self.world.clock.now().unix_s)
 
     def _ring(self) -> None:
         """The pool has something for it; a full inbox is about to be worked on anyway."""
@@ -326,15 +326,6 @@ class SessionRunner:
         self.feed.transcript.waits(self.seat.place, late=self.seat.late)
         self.feed.wake()
         self.world.changed(self.id)
-
-    def _count(self, rows: tuple[Message | Permission, ...]) -> None:
-        for row in rows:
-            if isinstance(row, Message):
-                self.traces.moved(row)
-            # A later row of the same question says what became of the answer.
-            elif row.settled_at and row.delivery in (Delivery.NONE, Delivery.SENDING):
-                waited = max(0.0, self.world.clock.now().unix_s - row.asked_at_unix_s)
-                self.world.meter.permission(row.tool, row.state.value, waited)
 
     # --- effects ------------------------------------------------------------------------------------
 

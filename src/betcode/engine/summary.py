@@ -27,5 +27,6 @@ def summary_of(session: Session, feed: Feed, link: Link | None, place: int = 0) 
         waiting=len(session.waiting),
         held=session.held or bool(session.strangers),
         place=place,
+        memory_bytes=link.memory_bytes if link else 0,
         questions=sum(p.state is PermissionState.PENDING for p in session.permissions),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -31,6 +32,8 @@ class World:
     slots: Slots = field(default_factory=Slots)
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.STARTS_AT_ONCE))
     """Held by a session from the start of its process until claude is ready or gone."""
+    memory_bytes_max: int = sys.maxsize
+    """What the processes of all sessions together may use (PS-9)."""
     policy: Policy = DEFAULT
     """What a user may set; a reload replaces it, and the next decision goes by the new one."""
     is_directory: Callable[[str], bool] = lambda path: True

@@ -7,6 +7,7 @@ import sys
 
 from betcode.keeper.bare import prctl, signals
 from betcode.keeper.errors import KeeperError
+from betcode.keeper.limits import FILES_HARD_MAX
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -40,8 +41,10 @@ def become_subreaper() -> bool:
     return prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def spawn(argv: list[str], *, env: dict[str, str], cwd: str, lock_fd: int, umask: int) -> Child:
+def spawn(argv: list[str], *, env: dict[str, str], cwd: str, lock_fd: int, umask: int, files_max: int) -> Child:
     """Start `argv` in a session of its own, with three pipes and the lock's descriptor and no other.
+
+    It may have `files_max` files open, and raise that to FILES_HARD_MAX itself.
 
     On Linux it gets SIGTERM when this thread ends, whatever ends it: without its keeper it would run on unseen.
     Raises SpawnFailed. The caller must have no other threads yet.
@@ -54,7 +57,8 @@ def spawn(argv: list[str], *, env: dict[str, str], cwd: str, lock_fd: int, umask
         _close(*ours, *theirs, *report)
         raise SpawnFailed(argv[0], step="fork", errno=error.errno or 0) from error
     if pid == 0:
-        _exec(argv, env=env, cwd=cwd, keep=(lock_fd, report[1]), stdio=theirs, umask=umask, keeper=keeper)
+        keep = (lock_fd, report[1])
+        _exec(argv, env=env, cwd=cwd, keep=keep, stdio=theirs, umask=umask, keeper=keeper, files_max=files_max)
     _close(*theirs, report[1])
     problem = os.read(report[0], 200)  # ends when exec closes the other end
     os.close(report[0])
@@ -94,6 +98,7 @@ def _exec(
     stdio: tuple[int, int, int],
     umask: int,
     keeper: int,
+    files_max: int,
 ) -> None:
     """In the child. Never returns: execs, or reports "errno step" and exits."""
     step = "prepare"
@@ -111,6 +116,7 @@ def _exec(
         os.closerange(low + 1, high)
         os.closerange(high + 1, _DESCRIPTORS_MAX)
         os.set_inheritable(lock_fd, True)
+        _limit_files(files_max)
         os.umask(umask)
         step = f"entering {cwd}"
         os.chdir(cwd)
@@ -121,6 +127,15 @@ def _exec(
         os.write(keep[1], f"{errno} {step}".encode())
     finally:
         os._exit(127)
+
+
+def _limit_files(files_max: int) -> None:
+    import resource  # noqa: PLC0415 - only this process needs it now; the keeper loads it while claude starts
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(files_max, FILES_HARD_MAX)
+    hard = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(files_max, hard), hard))
 
 
 def _plain_signals() -> None:

@@ -6,7 +6,8 @@ What lies in claude's pipe when it ends is read to the end, or for DRAIN_S_MAX i
 bytes that the journal does not take (a full disk) are waited for as long as silence is allowed: nothing is lost.
 
 A claude that is of no use any more is ended without being asked to: one that closed stdout or stdin and lives on, or
-that prints without an end.
+that prints without an end. If it and its tools use more memory than they may, all are killed at once: in the time that
+an orderly end takes they could use up the machine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from betcode.keeper.bare import dump_json, signals
 from betcode.keeper.daemons import Daemons
 from betcode.keeper.files import write_atomically
+from betcode.keeper.guard import Guard
 from betcode.keeper.limits import CLOSED_S_MAX, DRAIN_S_MAX, FAREWELL_S_MAX, GRACE_S_MAX, RETRY_S, TERM_GRACE_S
 from betcode.keeper.report import Ended, exit_fields
 from betcode.keeper.run import Run
@@ -48,6 +50,7 @@ class Ending:
         stdin: StdinPipe,
         stdout: StdoutPipe,
         stderr_tail: StderrTail,
+        guard: Guard,
         sync_all: Callable[[], None],
     ) -> None:
         self._run = run
@@ -58,6 +61,7 @@ class Ending:
         self._stdin = stdin
         self._stdout = stdout
         self._stderr_tail = stderr_tail
+        self._guard = guard
         self._sync_all = sync_all
         self._phase = _RUNNING
         self._reason = "exited"
@@ -77,7 +81,8 @@ class Ending:
     # -- the wish ---------------------------------------------------------------------------------------------
 
     def end(self, reason: str, *, grace_s: float | None) -> None:
-        """End claude. `reason` close_stdin and kill say how; every other one means SIGTERM, then the tree.
+        """End claude. `reason` close_stdin and kill say how; memory is as urgent as kill. Every other one means
+        SIGTERM, then the tree.
 
         `grace_s` lies between the two; None stands for TERM_GRACE_S.
 
@@ -92,7 +97,7 @@ class Ending:
             self._reason = reason
         if reason == "close_stdin":
             self._stdin.close_when_written()
-        elif reason == "kill":
+        elif reason in ("kill", "memory"):
             self._kill_tree()
         else:
             os.kill(self._claude_pid, signals.SIGTERM)  # not yet waited for, so the number is still its own
@@ -143,6 +148,8 @@ class Ending:
     def _on_ended(self, ended: Ended) -> None:
         self._ended = ended
         self._ended_unix_s = time.time()
+        if self._reason == "exited" and self._guard.kernel_has_killed():
+            self._reason = "memory"
         self._phase = _DRAINING
         now = time.monotonic()
         self._give_up_at = now + self._spec.silence_s_max
@@ -181,6 +188,7 @@ class Ending:
                 times_unix_s=(self._run.started_unix_s, self._ended_unix_s),
                 out_end=self._run.journal.end,
                 tree_killed=self._killed,
+                memory=self._guard.fields() if self._reason == "memory" else None,
             )
         self._sync_all()
         try:

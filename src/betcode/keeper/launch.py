@@ -187,7 +187,9 @@ def _be_keeper(prepared: Prepared, report_fd: int) -> None:
 def _start_claude(prepared: Prepared, *, umask: int, started_unix_s: float) -> Child:
     spec = prepared.spec
     env = {**spec.env, MARK_NAME: spec.mark}
-    child = spawn(spec.argv, env=env, cwd=spec.cwd, lock_fd=prepared.lock_fd, umask=umask)
+    child = spawn(
+        spec.argv, env=env, cwd=spec.cwd, lock_fd=prepared.lock_fd, umask=umask, files_max=int(spec.files_max)
+    )
     try:
         write_run_file(spec, claude_pid=child.pid, started_unix_s=started_unix_s, files=prepared.files)
     except OSError as error:

@@ -32,6 +32,22 @@ STDERR_TAIL_BYTES_MAX = 64 * KIB  # kept in memory for the exit report
 STDERR_TAIL_LINES_MAX = 50  # a stack trace with room
 STDERR_LINE_BYTES_MAX = 2 * KIB  # the rest of a longer line is cut, so that the report stays readable
 
+# memory and open files of claude and of all that it starts (PS-9)
+MEMORY_BYTES_MAX = 512 * MIB  # above what claude itself needs: a compiler or a test run; a browser needs more
+BASE_BYTES_MAX = 512 * MIB  # what claude itself may be found to need: 178 MiB when it is ready, old versions up to 372
+MEMORY_HIGH = 0.8  # share of the limit from which on people are told
+MEMORY_CALM = 0.5  # below this share it is told anew; above it the looks are close to each other
+MEMORY_AGAIN_S = 600.0  # between two such warnings at least: a build that comes and goes is told once
+MEMORY_NAMED_MAX = 5  # largest processes that are named
+PROCESS_NAME_CHARS_MAX = 32  # Linux has 15 of them, macOS 16
+MEMORY_LOOK_S = 1.0  # between looks: 0.2 ms each, so 0.02 % of a processor for each session
+MEMORY_LOOK_FAST_S = 0.1  # in the second half of the limit: an eager program takes 200 MiB in this time
+MEMORY_LOOK_PS_S = 5.0  # where `ps` must be run for it, in 20 ms
+MEMORY_LOOK_SHARE = 20  # whatever a look takes, this many times as long passes before the next one: 5 % at most
+CENSUS_S = 60.0  # for so long a process that is not of this run is not looked at again
+FILES_MAX = 256  # open files of each process: claude was seen with 21 and works with 24
+FILES_HARD_MAX = 4_096  # to which a program may raise its own limit, as claude itself does at its start
+
 # connections
 CONNECTIONS_MAX = 4  # one daemon, its successor, and a doctor or two
 ATTACH_S_MAX = 10.0  # a connection that has not said ATTACH by then is closed

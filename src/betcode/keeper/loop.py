@@ -17,7 +17,9 @@ from betcode.keeper.bare import signals, sockets, suppress
 from betcode.keeper.daemons import Daemons, Requests
 from betcode.keeper.decide import Ack
 from betcode.keeper.ending import Ending
+from betcode.keeper.guard import MEASURED, Guard
 from betcode.keeper.limits import BEAT_S, HOME_S, READ_BYTES, SYNC_S
+from betcode.keeper.memory import HIGH, OVER
 from betcode.keeper.poller import READ, Poller
 from betcode.keeper.protocol import VERSION_MAX, VERSION_MIN, Kind
 from betcode.keeper.reserve import Reserve
@@ -78,6 +80,7 @@ class Keeper(Requests):
             daemons=self._daemons,
             clock=time.monotonic,
         )
+        self._guard = Guard(run.spec, run.child.pid)
         self._ending = Ending(
             run,
             timers=self._timers,
@@ -85,12 +88,14 @@ class Keeper(Requests):
             stdin=self._stdin,
             stdout=self._stdout,
             stderr_tail=self._stderr_tail,
+            guard=self._guard,
             sync_all=self._sync_all,
         )
         self._poller.watch(run.child.stderr, READ, self._on_stderr)
         self._quiet_since = time.monotonic()  # the last time a daemon left; see _on_silence
         self._timers.set("silence", self._quiet_since + run.spec.silence_s_max)
         self._timers.set("home", self._quiet_since + HOME_S)
+        self._timers.set("memory", self._quiet_since + self._guard.wait_s)
 
     def keep(self) -> None:
         """Return when claude has ended, its report is written and the daemons have taken everything."""
@@ -144,6 +149,8 @@ class Keeper(Requests):
             self._on_home()
         elif name == "beat":
             self._on_beat()
+        elif name == "memory":
+            self._on_memory()
         elif name in ("idle", "accept"):
             self._daemons.on_timer(name)
         else:
@@ -155,6 +162,16 @@ class Keeper(Requests):
             self._timers.set("beat", time.monotonic() + BEAT_S)
             if not self._journal.blocked:
                 self._reserve.take()  # if it was given up, and there is room again
+
+    def _on_memory(self) -> None:
+        if self._ending.claude_ended:
+            return
+        verdict = self._guard.look(answered=self._journal.end > 0)
+        if verdict == OVER:
+            self._ending.end("memory", grace_s=None)
+        elif verdict in (HIGH, MEASURED):
+            self._daemons.beat()
+        self._timers.set("memory", time.monotonic() + self._guard.wait_s)
 
     def _on_silence(self) -> None:
         now = time.monotonic()
@@ -243,6 +260,7 @@ class Keeper(Requests):
             "stdin_pending": self._stdin.pending,
             "journal_blocked": self._journal.blocked or (ENOENT if self._run.homeless else None),
             "sync_failed": self._sync_failed,
+            "memory": self._guard.fields(),
         }
 
     def stdin(self, asker: int, line_id: str, line: bytes) -> None:

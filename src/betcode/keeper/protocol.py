@@ -15,8 +15,10 @@ receiver ignores kinds and JSON fields that it does not know, so that an old kee
                      state: "done" | "failed" | null (nothing was written, nothing is remembered). reason: null or
                      stdin_closed, queue_full, too_large, ids_full, bad_line, bad_id, conflict, intent_failed.
       EXIT     JSON  the exit report, as in `<run>.exit`; after the last OUT. The connection then ends.
-      BEAT     JSON  {out_end, stdin_pending, journal_blocked, sync_failed}: every 5 s, at once on PING and when
-                     journal_blocked (errno or null) changes
+      BEAT     JSON  {out_end, stdin_pending, journal_blocked, sync_failed, memory}: every 5 s, at once on PING, when
+                     journal_blocked (errno or null) changes, and when the memory is first measured or becomes high.
+                     memory: {used, limit, base (null: not measured yet), high, by_kernel, most: [[pid, name, used]]},
+                     sizes in bytes
       REFUSED  JSON  {code: "older_generation" | "bad_protocol" | "journal_unreadable", message}, then the end
 
     daemon -> keeper

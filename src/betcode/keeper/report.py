@@ -60,12 +60,14 @@ def exit_fields(
     times_unix_s: tuple[float, float],
     out_end: int,
     tree_killed: list[int],
+    memory: dict[str, object] | None,
 ) -> dict[str, object]:
     """The exit report, as on disk and in the EXIT frame.
 
     reason: exited (by itself), close_stdin, term, kill (asked by a daemon), silence, keeper_terminated, homeless (the
     session's folder was removed and no daemon was attached; then only EXIT carries it), stdout_closed or stdin_closed
-    (by a claude that lived on), endless_line or endless_output (see LINE_OUT_BYTES_MAX and STRETCH_BYTES_MAX).
+    (by a claude that lived on), endless_line or endless_output (see LINE_OUT_BYTES_MAX and STRETCH_BYTES_MAX), memory
+    (see MEMORY_BYTES_MAX; then `memory` tells what used it, as in BEAT).
     """
     return {
         "run": spec.run,
@@ -79,6 +81,7 @@ def exit_fields(
         "ended_unix_s": times_unix_s[1],
         "out_end": out_end,
         "tree_killed": tree_killed,
+        "memory": memory,
     }
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from betcode.keeper.bare import parse_json
 from betcode.keeper.errors import KeeperError
-from betcode.keeper.limits import LINE_OUT_BYTES_MAX, SEGMENT_BYTES, SILENCE_S_MAX, STRETCH_BYTES_MAX
+from betcode.keeper.limits import (
+    FILES_MAX,
+    LINE_OUT_BYTES_MAX,
+    MEMORY_BYTES_MAX,
+    SEGMENT_BYTES,
+    SILENCE_S_MAX,
+    STRETCH_BYTES_MAX,
+)
 
 
 class BadSpec(KeeperError):
@@ -20,7 +27,8 @@ class Spec:
     """One run of one session.
 
     `mark` is put into the environment of everything claude starts, so that its processes can be found again;
-    `generation` is that of the daemon that starts the keeper; the names with a unit are bounds, as in limits.
+    `generation` is that of the daemon that starts the keeper; `scope` tells that it is in a scope of systemd of its
+    own; the names with a unit or `max` are bounds, as in limits.
     """
 
     def __init__(self, fields: dict[str, object]) -> None:
@@ -37,6 +45,9 @@ class Spec:
         self.segment_bytes = int(_positive(fields, "segment_bytes", SEGMENT_BYTES))
         self.line_out_bytes_max = _positive(fields, "line_out_bytes_max", LINE_OUT_BYTES_MAX)
         self.stretch_bytes_max = _positive(fields, "stretch_bytes_max", STRETCH_BYTES_MAX)
+        self.memory_bytes_max = _positive(fields, "memory_bytes_max", MEMORY_BYTES_MAX)
+        self.files_max = _positive(fields, "files_max", FILES_MAX)
+        self.scope = fields.get("scope") is True
 
     @property
     def lock_path(self) -> str:

@@ -30,11 +30,12 @@ class Process:
 
 def start_ticks(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot; None if it is gone, a zombie, or this is not Linux."""
-    process = _read_stat(pid)
+    process = read_stat(pid)
     return process.start if process else None
 
 
-def _read_stat(pid: int) -> Process | None:
+def read_stat(pid: int) -> Process | None:
+    """A line of the process table (Linux); None if the process is gone or a zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()  # the name before it may hold anything
@@ -51,7 +52,7 @@ def processes() -> dict[int, Process]:
         return _processes_by_ps()
     table = {}
     for name in os.listdir("/proc"):
-        if name.isdecimal() and (process := _read_stat(int(name))) is not None:
+        if name.isdecimal() and (process := read_stat(int(name))) is not None:
             table[process.pid] = process
     return table
 

@@ -287,6 +287,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     questions: int = 0
     place: int = 0
     """Its place among the sessions that wait for a slot, from 1; 0 if it does not wait for one."""
+    memory_bytes: int = 0
+    """What claude and its tools use; 0 without a process."""
 
 
 class Frame(Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -82,6 +82,13 @@ PROMPT_BYTES_MAX: Final = 10 * 1024 * 1024
 """Text of one message in UTF-8: the real CLI accepts 10 MB."""
 CONNECTIONS_MAX: Final = 500
 """Clients of one daemon (PS-9)."""
+FILES_MAX: Final = 4_096
+"""Open files of the daemon, and of any program of a session that raises its own limit (PS-9). The daemon has 500
+clients, and a socket and now and then a journal for each of 192 processes."""
+PROCESS_FILES_MAX: Final = 256
+"""Open files of each process of a session that does not raise it (PS-9): claude was seen with 21 and works with 24."""
+SESSION_MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
+"""Memory of a session's processes above what claude itself needs, which is 180 MiB when it is ready (PS-9)."""
 CLIENTS_PER_SESSION_MAX: Final = 100
 """Clients attached to one session (PS-9)."""
 HELLO_WAIT_S: Final = 10.0
@@ -163,6 +170,10 @@ RERUN_WAIT_S: Final = 20.0
 """From a claude that is ready to the first sign of the turn that it should go on with by itself."""
 VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
+MEMORY_SHARE: Final = 0.8
+"""Of the system's memory for the processes of all sessions (PS-9)."""
+KEEPER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Room for the keeper in its scope: it has 10 MB, and more while it takes in a large message."""
 KEEPER_START_WAIT_S: Final = 30.0
 """From starting a keeper to its report."""
 KEEPER_CONNECT_WAIT_S: Final = 5.0
@@ -280,6 +291,27 @@ TRACES_MAX: Final = 1_000
 """Messages of a session whose trace is remembered: as many as may wait; of an older one the session's counts."""
 RESULT_WAIT_S: Final = 10.0
 """How long `run` waits for claude's own result line after the daemon has said that the turn is over."""
+
+# --- service --------------------------------------------------------------------------------------------------------
+WATCHDOG_S: Final = 120.0
+"""Silence after which a service manager ends the daemon. A commit may wait 30 s for a lock (BUSY_WAIT_S) and the next
+group behind it as long: 60 s, and a sign of life is due every 30 s."""
+WATCHDOG_SIGNS: Final = 4
+"""Signs of life within that time, so that one that is late or lost does no harm."""
+SERVICE_START_S: Final = 300
+"""For a start as a service: checking and comparing the storage takes some seconds for each GB."""
+SERVICE_STOP_S: Final = 40
+"""Between SIGTERM and SIGKILL of the daemon: twice its orderly stop (SHUTDOWN_WAIT_S). Killing it loses nothing."""
+SERVICE_RESTART_S: Final = 1
+"""Between the death of the daemon and its next start."""
+SERVICE_STARTS_MAX: Final = 5
+"""Starts within SERVICE_STARTS_S after which a service manager gives up, until somebody asks for another one."""
+SERVICE_STARTS_S: Final = 60
+"""See SERVICE_STARTS_MAX. A start that fails takes below a second, so five in a row stay within it."""
+SERVICE_TOOL_S: Final = 20.0
+"""For each call of systemctl, launchctl or loginctl that starts and stops nothing; they take some 10 ms."""
+SCOPE_TRIAL_S: Final = 5.0
+"""For each question to the user's systemd before the first keeper starts; it answers in some 20 ms."""
 
 # --- doctor -------------------------------------------------------------------------------------------------------
 DOCTOR_CHECK_WAIT_S: Final = 20.0

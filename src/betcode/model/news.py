@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from betcode.model.conversation import NOTHING_STORED, Conversation
+from betcode.model.memory import MemoryUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,13 @@ class Troubled:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryHigh:
+    """claude and its tools use nearly as much memory as they may."""
+
+    use: MemoryUse
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """claude ended and all its output has been delivered. The last news of a link."""
 
@@ -59,6 +67,8 @@ class Gone:
     """There is no trace of this process: the daemon that wanted it ended too early, or another had to end first."""
     known: Conversation = NOTHING_STORED
     """What Claude's transcript says now."""
+    memory: MemoryUse | None = None
+    """What was used, if that is why it was ended."""
 
 
-News = Output | Confirmed | Rejected | Lost | Troubled | Gone
+News = Output | Confirmed | Rejected | Lost | Troubled | MemoryHigh | Gone

@@ -10,6 +10,7 @@ from betcode.core.inputs import (
     Answer,
     Clear,
     Close,
+    Ended,
     Halt,
     Input,
     Interrupt,
@@ -47,6 +48,8 @@ class Checks:
         self.start_failed_for_good = False
         self.silences = 0
         """Turns that were interrupted because nothing came."""
+        self.swollen = False
+        """Whether a claude was ended because of what it used."""
         self.spoilt: set[int] = set()
 
     def decision(self, before: Session, news: Input, decision: Decision, now: Instant) -> None:
@@ -69,6 +72,9 @@ class Checks:
         self.silences += any(getattr(event, "code", "") in ("agent.stall", "agent.hang") for event in decision.events)
         if isinstance(news, PEOPLE) or (isinstance(news, Saw) and isinstance(news.fact, TurnResult)):
             self._starts_in_a_row = 0
+        if isinstance(news, Ended) and news.memory is not None and news.run == before.run:
+            had = {m.id for m in before.messages if m.state in IN_CLAUDE and m.uuid in news.written}
+            assert not had & {m.id for m in after.messages}, "a turn that used too much goes on into the same wall"
         if after.process is Process.NONE is not before.process:
             assert decision.stores, "the end of a process is not stored: every later daemon would find it anew"
         if after.restart_s is not None and after.restart_s != before.restart_s:
@@ -111,7 +117,7 @@ class Checks:
             case MessageState.COMPLETED:
                 assert real == "completed" or message.uuid in self._conversation.dropped, f"claude says {real}"
             case MessageState.FAILED:
-                assert real == "failed" or self.start_failed_for_good or self.silences, f"claude says {real}"
+                assert real == "failed" or self.start_failed_for_good or self.silences or self.swollen
             case MessageState.CANCELLED:
                 assert real == "cancelled" or self._cancelled_by_a_person, f"claude says {real}"
             case MessageState.UNKNOWN:

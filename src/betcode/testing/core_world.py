@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from random import Random
 
-import msgspec
-
 from betcode.core.deadlines import deadline_s
 from betcode.core.effects import Command, Effect, EndProcess, Reply, StartProcess, Write
 from betcode.core.inputs import (
@@ -34,19 +32,22 @@ from betcode.core.inputs import (
     Written,
 )
 from betcode.core.instant import Instant
-from betcode.core.life import Process, Session, from_rows, to_row
+from betcode.core.life import Process, to_row
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.model.facts import BadLine, ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
 from betcode.model.ids import PermissionId
+from betcode.model.memory import MemoryUse
 from betcode.model.policy import DEFAULT
-from betcode.model.rows import Message, Permission, SessionRow
-from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, PermissionState
+from betcode.model.rows import Message, Permission
 from betcode.testing.builders import at, new_session, submit, uuid
 from betcode.testing.core_checks import GATES, Checks
+from betcode.testing.core_store import Store
 from betcode.testing.model_claude import Conversation, ModelClaude
 
-PAUSES_S = (0.01, 0.3, 1.0, 5.0, 20.0, 61.0, 130.0, 3_600.0, 86_400.0, 8 * 86_400.0)
+DAY_S = 86_400.0
+PAUSES_S = (0.01, 0.3, 1.0, 5.0, 20.0, 61.0, 130.0, 3_600.0, DAY_S, 8 * DAY_S)
+SWOLLEN = MemoryUse(700 * 1024 * 1024, 690 * 1024 * 1024, 178 * 1024 * 1024, ((9, "python3", 500 * 1024 * 1024),))
 SPOILABLE: tuple[type[Fact], ...] = (ToolCall, TurnResult, TurnStarted, ControlAnswer)
 
 
@@ -59,6 +60,8 @@ class Keeper:
     begun: set[str] = field(default_factory=set)
     news: list[Input] = field(default_factory=list)
     ending: bool = False
+    memory: MemoryUse | None = None
+    """What was used, if the keeper has ended claude because of that."""
 
     def ask(self, line_id: str, command: Command) -> None:
         """A daemon hands over a line, perhaps again."""
@@ -81,28 +84,6 @@ class Keeper:
             return
         self.claude.stdin.append(command)
         self.news.append(Written(self.claude.run, line_id))
-
-
-class Store:
-    """What is committed, as JSON would bring it back."""
-
-    def __init__(self, session: Session) -> None:
-        """The session is stored already."""
-        self.row = to_row(session)
-        self.messages: dict[str, Message] = {}
-        self.permissions: dict[str, Permission] = {}
-
-    def load(self) -> Session:
-        """The session with what is open in it."""
-        return from_rows(
-            msgspec.json.decode(msgspec.json.encode(self.row), type=SessionRow),
-            tuple(m for m in self.messages.values() if m.state not in FINAL_MESSAGE_STATES),
-            tuple(
-                p
-                for p in self.permissions.values()
-                if p.state is PermissionState.PENDING or p.delivery is Delivery.SENDING
-            ),
-        )
 
 
 class CoreWorld:
@@ -269,6 +250,13 @@ class CoreWorld:
         if self.keeper is not None:
             self.keeper.claude.die(choice)
 
+    def swell(self, choice: int) -> None:
+        """claude and its tools use too much, and are killed."""
+        if self.keeper is not None and self.keeper.claude.alive:
+            self.keeper.memory = SWOLLEN
+            self.checks.swollen = True
+            self.keeper.claude.die(choice)
+
     def gone(self, choice: int) -> None:
         """SIGTERM takes effect if it was sent; the daemon hears of an end when it has read everything."""
         keeper = self.keeper
@@ -283,7 +271,9 @@ class CoreWorld:
         code = choice % 3 if keeper is not None else None
         written = frozenset(keeper.begun) if keeper is not None else frozenset()
         known = self.conversation.stored()
-        self.step(Ended(self.session.run, code, None, "exited", ("out of luck",), written, known=known))
+        memory = keeper.memory if keeper is not None else None
+        news = Ended(self.session.run, code, None, "exited", ("out of luck",), written, known=known, memory=memory)
+        self.step(news)
 
     def spoil(self, choice: int) -> None:
         """One of the next lines of this process comes out damaged."""

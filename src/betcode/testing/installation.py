@@ -44,6 +44,7 @@ class Installation:
             "BETCODE_DATA_DIR": str(self.paths.data),
             "BETCODE_RUNTIME_DIR": str(self.paths.runtime),
             "BETCODE_CLAUDE": str(bundled_claude()),
+            "XDG_RUNTIME_DIR": str(home / "xdg"),  # so that nothing meets the systemd of whoever runs the tests
         }
         self._mark = f"BETCODE_DATA_DIR={self.paths.data}\0".encode()
         """In the environment of the daemon and of all clients."""

@@ -33,3 +33,7 @@ ORPHANS_GONE_S: Final = 10.0  # for the tools of an ended claude: killed at once
 CHAOS_LANES: Final = 3  # experiments at once, on two cores: half of their time is waiting for a delay or a stream
 LANE_END_S: Final = 20.0  # for the process of one to end after its result, or after SIGTERM: it cleans up
 EVIDENCE_CHARS: Final = 2_000  # of one text in the report
+
+# --- systemd on paper (testing/paper_systemctl) --------------------------------------------------------------------
+PAPER_START_S: Final = 60.0  # for the daemon to say that it is ready; a second, ten on a crowded machine
+PAPER_STOP_S: Final = 40.0  # between SIGTERM and SIGKILL, as in the unit

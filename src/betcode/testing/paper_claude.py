@@ -136,6 +136,7 @@ class PaperLink:
 
     keeper_pid: int | None = None
     claude_pid: int | None = None
+    memory_bytes: int = 0
 
     def __init__(self, claude: PaperClaude, run: int, offset: int) -> None:
         """Reads on from `offset`."""

@@ -147,6 +147,10 @@ class SqliteStore:
         """Return when it is durable; see `Writer.write`."""
         await self._writer.write(transaction)
 
+    async def works(self) -> None:
+        """Return when the writer thread answers; see `Writer.works`."""
+        await self._writer.works()
+
     async def sessions(self) -> list[SessionRow]:
         """All sessions, oldest first."""
         return await self._readers.run("sessions", statements.sessions)

@@ -17,7 +17,8 @@ from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.rows import Transaction
 
-_Job = tuple[Transaction, "asyncio.Future[None]"]
+_Job = tuple[Transaction | None, "asyncio.Future[None]"]
+"""Without a transaction it only asks whether the thread works."""
 
 
 class Writer:
@@ -45,10 +46,20 @@ class Writer:
         the past. Raises StoreError and `message.key_conflict`.
         """
         await self._room.acquire()
+        await self._hand_in(transaction)
+
+    async def works(self) -> None:
+        """Return when the thread has done what was handed in before. Raises StoreError if it is gone.
+
+        It needs no room in the queue, so that a queue that is only full is not taken for a thread that hangs.
+        """
+        await self._hand_in(None)
+
+    async def _hand_in(self, transaction: Transaction | None) -> None:
         if self._closing or not self.alive:
-            self._room.release()
+            self._leave(transaction)
             raise _closed()
-        self.queued += 1
+        self.queued += transaction is not None
         outcome = self._loop.create_future()
         self._jobs.put((transaction, outcome))
         try:
@@ -79,7 +90,8 @@ class Writer:
             while not last:
                 group, last = self._take()
                 if group:
-                    self._tell(group, self._committer.commit([transaction for transaction, _ in group]))
+                    given = [transaction for transaction, _ in group if transaction is not None]
+                    self._tell(group, self._committer.commit(given) if given else [])
                 group = []
         finally:
             # With a group in hand only after a defect, which threading.excepthook prints.
@@ -100,17 +112,18 @@ class Writer:
         return group, True
 
     def _tell(self, group: list[_Job], outcomes: list[Outcome]) -> None:
-        settled = [(future, outcome) for (_, future), outcome in zip(group, outcomes, strict=True)]
+        left = iter(outcomes)
+        settled = [(job, None if job[0] is None else next(left)) for job in group]
         self._post(lambda: self._settle(settled))
 
     def _post(self, action: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(action)
 
-    def _settle(self, settled: list[tuple[asyncio.Future[None], Outcome]]) -> None:
-        for future, outcome in settled:
-            self._room.release()
-            self.queued -= 1
+    def _settle(self, settled: list[tuple[_Job, Outcome]]) -> None:
+        for (transaction, future), outcome in settled:
+            self.queued -= transaction is not None
+            self._leave(transaction)
             if outcome is None:
                 future.set_result(None)
             else:
@@ -122,8 +135,12 @@ class Writer:
             job = self._jobs.get_nowait()
             if job is not None:
                 group.append(job)
-        self._settle([(future, _closed()) for _, future in group])
+        self._settle([(job, _closed()) for job in group])
         self._ended.set()
+
+    def _leave(self, transaction: Transaction | None) -> None:
+        if transaction is not None:
+            self._room.release()
 
 
 def _closed() -> BetcodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from betcode.core.diagnosis.finding import Finding, command, error, info, ok, warning
+from betcode.core.diagnosis.finding import Finding, command, error, info, ok, size_text, warning
 
 Version = tuple[int, ...]
 
@@ -41,6 +41,8 @@ class Login:
     variables: frozenset[str] = frozenset()
     daemon_variables: frozenset[str] | None = None
     files: tuple[str, ...] = ()
+    service_file: str = ""
+    """Where a daemon that is a service gets more variables from; empty when it is none."""
     hidden: bool = False
     """Whether this system keeps logins where they cannot be seen (a keychain)."""
 
@@ -54,6 +56,19 @@ class Linger:
     user: str = ""
     socket_at_risk: bool = False
     """Whether the daemon's socket is in a directory that goes away with the last logout."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHold:
+    """What holds the memory of sessions.
+
+    `not_by_kernel` says why the kernel does not; empty: it does, None: no daemon tells. `used_bytes`: as it tells.
+    """
+
+    session_bytes: int
+    total_bytes: int
+    not_by_kernel: str | None = None
+    used_bytes: int | None = None
 
 
 PYTHON_NEEDED: Version = (3, 11)
@@ -107,6 +122,10 @@ def judge_login(found: Login) -> Finding:
     if found.daemon_variables is not None and found.variables - found.daemon_variables and not found.daemon_variables:
         names = ", ".join(sorted(found.variables))
         what = f"this shell has {names}, and the daemon was started without: claude cannot log in"
+        if found.service_file:
+            file, one = command(found.service_file), sorted(found.variables)[0]
+            copy = f"(umask 077; env | grep '^{one}=' >> {file}) && betcode daemon restart"
+            return warning("claude.login", what, copy)
         return warning("claude.login", what, "betcode daemon upgrade")
     if places or found.daemon_variables:
         names = ", ".join(places or sorted(found.daemon_variables or ()))
@@ -116,8 +135,8 @@ def judge_login(found: Login) -> Finding:
     return warning("claude.login", "no login of claude and no ANTHROPIC_API_KEY was found", LOGIN_HINT)
 
 
-def judge_linger(found: Linger) -> Finding:
-    """Whether sessions outlive the logout of their user."""
+def judge_linger(found: Linger, *, service: bool = False) -> Finding:
+    """Whether sessions outlive the logout of their user. `service`: the daemon is one of systemd's."""
     if not found.systemd:
         return ok("system.linger", "no systemd: nothing ends your processes when you log out")
     if found.lingers:
@@ -125,10 +144,27 @@ def judge_linger(found: Linger) -> Finding:
     enable = f"loginctl enable-linger {found.user}".rstrip()
     if found.lingers is None:
         return info("system.linger", "whether your processes live on after a logout could not be found out", enable)
+    if service:
+        what = (
+            "linger is off: at your last logout systemd ends the service with all its sessions, and after a boot it"
+            " starts the service only when you log in"
+        )
+        return warning("system.linger", what, enable)
     if found.socket_at_risk:
         what = "linger is off: at your last logout the daemon's socket is removed, and your processes may be ended"
         return warning("system.linger", what, enable)
     return info("system.linger", "linger is off: your processes may be ended at your last logout", enable)
+
+
+def judge_memory(found: MemoryHold) -> Finding:
+    """Whether the kernel stands behind the keepers' looks at what their sessions use (PS-9)."""
+    each, together = size_text(found.session_bytes), size_text(found.total_bytes)
+    used = "" if found.used_bytes is None else f", of which {size_text(found.used_bytes)} are used"
+    bounds = f"{each} above what claude itself needs for each session, {together} for all together{used}"
+    if found.not_by_kernel == "":
+        return ok("system.memory", f"keepers watch the memory, and the kernel holds it, in scopes: {bounds}")
+    why = f". The kernel does not hold it: {found.not_by_kernel}" if found.not_by_kernel else ""
+    return ok("system.memory", f"keepers watch the memory: {bounds}{why}")
 
 
 def _dotted(version: Version) -> str:

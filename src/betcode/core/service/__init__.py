@@ -1,0 +1,1 @@
+"""The daemon as a service of the user's system: what systemd and launchd are told (pure)."""
