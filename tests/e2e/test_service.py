@@ -196,7 +196,7 @@ def test_an_installation_that_fails_leaves_everything_as_it_was(
 
 
 @pytest.mark.req("RS-1")
-def test_without_a_service_manager_nothing_is_installed_and_the_way_to_go_is_told(made: Installation) -> None:
+def test_without_a_supervisor_nothing_is_installed_and_the_way_to_go_is_told(made: Installation) -> None:
     betcode = Command(made.env, made.project).with_env(XDG_RUNTIME_DIR=str(made.home / "none"))
     ended = betcode("daemon", "install", "--json")
     assert (ended.status, ended.json()["error"]["code"]) == (2, "service.unavailable")
