@@ -151,6 +151,9 @@ def test_what_needs_a_daemon_starts_the_service_and_a_stray_one_is_told_and_repl
     assert (found["severity"], found["hint"]) == ("warning", "betcode daemon restart")
     assert betcode("daemon", "restart").status == 0
     assert daemon_pid(betcode) == main_pid() != stray
+    removed = unseen("daemon", "uninstall")
+    assert (removed.status, files(made), daemon_pid(betcode)) == (0, [], main_pid())
+    assert "only its files were removed, and a daemon that runs goes on" in removed.err
 
 
 @pytest.mark.req("RS-1", "PS-12")
