@@ -72,7 +72,11 @@ BODIES: dict[str, Rows] = {
             "`id`; `text`, its beginning; `state`, `reason` as in `message_state`; `client`; `accepted_at`.",
         ),
         ("held", "true or false", "What waits goes on only after `release`."),
-        ("place", "whole number", "The session's place among those that wait for a slot, from 1; 0: it waits for none."),
+        (
+            "place",
+            "whole number",
+            "The session's place among those that wait for a slot, from 1; 0: it waits for none.",
+        ),
         ("places", "whole number", "How many sessions wait for a slot."),
     ),
     "GetStatus": (

@@ -17,7 +17,7 @@ def deadline_s(session: Session, unix_to_steady: float, policy: Policy) -> float
         policy: what the session goes by.
     """
     own = (session.restart_s, session.ready_by_s, session.rerun_by_s)
-    own = (*own, silence.due_s(session, policy), resting.due_s(session, policy))
-    times = [t for t in own if t is not None]
+    judged = (silence.due_s(session, policy), resting.due_s(session, policy))
+    times = [t for t in (*own, *judged) if t is not None]
     times += [p.deadline_unix_s + unix_to_steady for p in session.permissions if p.state is PermissionState.PENDING]
     return min(times, default=None)

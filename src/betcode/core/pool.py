@@ -140,9 +140,7 @@ class Pool:
     arrivals: int = 0
 
 
-def resize(
-    pool: Pool, *, slots: int, waiting_max: int, processes: int
-) -> tuple[Pool, tuple[Effect, ...]]:
+def resize(pool: Pool, *, slots: int, waiting_max: int, processes: int) -> tuple[Pool, tuple[Effect, ...]]:
     """Other bounds. Nobody who works is stopped by a smaller one."""
     return _arranged(replace(pool, slots=slots, waiting_max=waiting_max, processes=max(1, processes)))
 
@@ -259,7 +257,7 @@ def _arranged(pool: Pool) -> tuple[Pool, tuple[Effect, ...]]:
     alive = sum(m.stance.life is not Life.NONE for m in members.values())
     granted, lacking = _admitted(waiting, _Seats(pool.slots - held, pool.processes - alive))
     leave = _leaving(members, waiting, granted, lacking, excess=max(0, alive - pool.processes))
-    effects = (
+    effects: tuple[Effect, ...] = (
         *(Wake(name) for name in granted if not members[name].told),
         *(MakeRoom(name) for name in leave if not members[name].told),
     )

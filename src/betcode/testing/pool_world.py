@@ -1,4 +1,4 @@
-"""A small world around the pool: sessions that do all that sessions can, and that hear of the pool late and in any order.
+"""A small world around the pool: sessions that do all they can, and hear of the pool late and in any order.
 
 Each public method is one thing that can happen; `choice` picks among its variants. What must hold is checked at each
 of them, and `settle` shows that nothing waits for ever once all behave well.
@@ -258,7 +258,7 @@ class PoolWorld:
     # --- the end ------------------------------------------------------------------------------------------------
 
     def calm(self) -> None:
-        """From here on all behave well: then everything is worked off, and in the end nobody holds or wants anything."""
+        """From here on all behave well: then everything is worked off, and nobody holds or wants anything."""
         for _ in range(ROUNDS_MAX):
             while self.inbox:
                 self.hear(0)
