@@ -223,7 +223,7 @@ def test_no_more_processes_live_than_may_and_every_session_gets_its_turns(tmp_pa
                     await town.answer(session)
 
             await asyncio.gather(*(talk(session) for session in sessions))
-            assert most == 4
+            assert 4 <= most <= 8, "as many again may wait for a person"
             for session in sessions:
                 claude = launcher.claude(SessionId(session))
                 assert (claude.times, len(claude.state.heard)) == ({1}, 5)

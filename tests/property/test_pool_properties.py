@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from betcode.testing.pool_world import PoolWorld
 
 COMMON = ("submit", "submit", "submit", "ready", "ready", "finish", "finish", "hear", "hear", "hear", "ask", "answer")
-RARE = ("withdraw", "own_turn", "die", "die", "retry", "cancel", "look", "resize", "wait")
+RARE = ("withdraw", "own_turn", "die", "die", "retry", "cancel", "look", "resize", "measure", "wait")
 actions = st.lists(st.tuples(st.sampled_from(COMMON + RARE), st.integers(0, 400)), min_size=5, max_size=120)
 
 

@@ -101,7 +101,7 @@ def test_after_its_turn_a_session_gives_its_slot_to_those_that_wait() -> None:
 @pytest.mark.parametrize("allow", [True, False])
 def test_an_answer_is_stored_at_once_and_told_to_claude_when_there_is_a_slot(allow: bool) -> None:
     script = asking()
-    assert stance_of(script.session) == Stance(Claim.NONE, Life.KEPT)
+    assert stance_of(script.session) == Stance(Claim.NONE, Life.WAITS)
     decision = gated(script, CROWDED, answered(allow))
     assert written(decision) == []
     assert any(isinstance(effect, Reply) for effect in decision.effects)
@@ -202,7 +202,7 @@ def test_a_process_is_kept_while_anything_is_left_to_do() -> None:
         due = due_s(script.session)
         assert due is None or due != script.session.heard_s + DEFAULT.idle_process_s
     for script in (working, asking(), tasks, busy):
-        assert stance_of(script.session).life is Life.KEPT
+        assert stance_of(script.session).life in (Life.KEPT, Life.WAITS)
         assert script.feed(MakeRoom()).effects == ()
     assert stance_of(waiting.session) == Stance(Claim.BEGIN, Life.RESTS)
 

@@ -184,6 +184,22 @@ def test_the_process_that_rests_longest_makes_room_for_a_new_one() -> None:
     assert made.gate("x").begins
 
 
+@pytest.mark.req("PS-8", "INV-8")
+def test_processes_that_wait_for_persons_cost_others_nothing_up_to_as_many_as_may_live() -> None:
+    made = world(2, processes=2)
+    for name in ("one", "two"):
+        made.settle(name, Claim.NONE, Life.WAITS)
+    assert made.gate("a").begins
+    made.work("a", "b")
+    made.settle("three", Claim.NONE, Life.WAITS)
+    made.settle("b", Claim.NONE, Life.NONE)
+    assert made.gate("c").why == core.NO_PLACE
+    made.settle("three", Claim.NONE, Life.NONE)
+    assert made.gate("c").begins
+    made.pool, _ = core.measured(made.pool, 3)
+    assert made.gate("c").why == core.NO_PLACE, "there is memory for three"
+
+
 @pytest.mark.req("PS-8")
 def test_who_lacks_only_a_process_holds_up_nobody_that_has_one_and_gets_the_place_of_the_last() -> None:
     made = world(1, processes=2)
@@ -224,5 +240,9 @@ def test_a_smaller_number_of_processes_ends_those_that_rest_and_no_other() -> No
     made.settle("c")
     made.pool, effects = core.resize(made.pool, slots=2, waiting_max=50, processes=2)
     assert effects == (MakeRoom("b"), MakeRoom("c"))
-    made.pool, effects = core.resize(made.pool, slots=2, waiting_max=50, processes=0)
-    assert (made.pool.processes, effects) == (1, ())
+    for name in "bc":
+        made.settle(name, Claim.NONE, Life.NONE)
+    made.settle("asks", Claim.NONE, Life.NONE)
+    made.settle("a")
+    made.pool, effects = core.measured(made.pool, 0)
+    assert (made.pool.places, effects) == (0, ()), "one may always live"

@@ -6,8 +6,9 @@ as effects whom to tell. `engine.slots` holds the one pool of a daemon. Rules:
   2. Answered ones go first, the others in the order they came. A background session counts as if it had come
      `BACKGROUND_LATER_S` later: a person's goes before it, and no number of them keeps it waiting for ever.
   3. A slot is for one turn. Who has another message then goes to the end of the queue, if anybody waits.
-  4. At most `processes` live. When another is needed the one that rests longest is ended, else that of the last in the
-     queue. One that works, has background tasks or waits for a person is not ended.
+  4. At most `processes` live, and as many again that wait for a person or run background tasks: they cannot be ended,
+     and should cost nobody else anything. When another is needed the one that rests longest is ended, else that of the
+     last in the queue. When memory has `room` for fewer in all, that counts.
   5. Who lacks only a process holds up nobody that has one, and is the next to get a place.
 
     rests --BEGIN--> queue --> STARTS --> WORKS --> rests, or BEGIN again
@@ -49,7 +50,9 @@ class Life(StrEnum):
 
     NONE = "none"
     KEPT = "kept"
-    """It must live on."""
+    """It must live on: it starts or works."""
+    WAITS = "waits"
+    """It must live on and does nothing: a person is asked, or background tasks run."""
     RESTS = "rests"
     """It may be ended: the next message starts another one, and nothing is lost."""
     ENDS = "ends"
@@ -130,6 +133,8 @@ class Pool:
     waiting_max: int
     """Sessions that may wait for a slot; one whose turn has just ended is never refused."""
     processes: int
+    room: int | None = None
+    """How many processes there is memory for, if that is known."""
     members: Mapping[str, Member] = field(default_factory=dict)
     queue: tuple[str, ...] = ()
     """Those that wait, the first first."""
@@ -137,12 +142,19 @@ class Pool:
     """Those of them for whom there is a slot, and a place if they need one."""
     held: int = 0
     alive: int = 0
+    places: int = 1
+    """How many more processes may be started; below 0: so many are to be ended."""
     arrivals: int = 0
 
 
 def resize(pool: Pool, *, slots: int, waiting_max: int, processes: int) -> tuple[Pool, tuple[Effect, ...]]:
     """Other bounds. Nobody who works is stopped by a smaller one."""
-    return _arranged(replace(pool, slots=slots, waiting_max=waiting_max, processes=max(1, processes)))
+    return _arranged(replace(pool, slots=slots, waiting_max=waiting_max, processes=processes))
+
+
+def measured(pool: Pool, room: int | None) -> tuple[Pool, tuple[Effect, ...]]:
+    """Memory has room for so many processes in all."""
+    return _arranged(replace(pool, room=room))
 
 
 def settle(pool: Pool, session: str, stance: Stance, now_s: float) -> tuple[Pool, tuple[Effect, ...]]:
@@ -173,7 +185,7 @@ def gate(pool: Pool, session: str, now_s: float, *, background: bool) -> Gate:
     works = int(claim is Claim.WORKS)
     held = pool.held - works
     goes_on = bool(works) or (claim is not Claim.GO_ON and not _answers_wait(pool) and held <= pool.slots)
-    if not pool.queue and held < pool.slots and (life is not Life.NONE or pool.alive < pool.processes):
+    if not pool.queue and held < pool.slots and (life is not Life.NONE or pool.places > 0):
         return OPEN
     # As if it came now, or stands in the queue with a process that is at its disposal.
     stands = known is not None and claim is Claim.BEGIN
@@ -182,7 +194,7 @@ def gate(pool: Pool, session: str, now_s: float, *, background: bool) -> Gate:
     me = Member(Stance(Claim.BEGIN, own, background), *came)
     others = [(name, pool.members[name]) for name in pool.queue if name != session]
     before = sum(member.key < me.key for _, member in others)
-    seats = _Seats(pool.slots - held, pool.processes - pool.alive)
+    seats = _Seats(pool.slots - held, pool.places)
     granted, lacking = _admitted([*others[:before], (session, me), *others[before:]], seats)
     if session in granted:
         return OPEN if goes_on else CROWDED
@@ -255,15 +267,27 @@ def _arranged(pool: Pool) -> tuple[Pool, tuple[Effect, ...]]:
     waiting.sort(key=lambda item: item[1].key)
     held = sum(m.stance.claim in (Claim.STARTS, Claim.WORKS) for m in members.values())
     alive = sum(m.stance.life is not Life.NONE for m in members.values())
-    granted, lacking = _admitted(waiting, _Seats(pool.slots - held, pool.processes - alive))
-    leave = _leaving(members, waiting, granted, lacking, excess=max(0, alive - pool.processes))
+    idle = sum(m.stance.life is Life.WAITS for m in members.values())
+    places = pool.processes - alive + min(idle, pool.processes)
+    if pool.room is not None:
+        places = min(places, max(1, pool.room) - alive)
+    granted, lacking = _admitted(waiting, _Seats(pool.slots - held, places))
+    leave = _leaving(members, waiting, granted, lacking, excess=max(0, -places))
     effects: tuple[Effect, ...] = (
         *(Wake(name) for name in granted if not members[name].told),
         *(MakeRoom(name) for name in leave if not members[name].told),
     )
     told = {effect.session: replace(members[effect.session], told=True) for effect in effects}
     queue = tuple(name for name, _ in waiting)
-    after = replace(pool, members={**members, **told}, queue=queue, granted=frozenset(granted), held=held, alive=alive)
+    after = replace(
+        pool,
+        members={**members, **told},
+        queue=queue,
+        granted=frozenset(granted),
+        held=held,
+        alive=alive,
+        places=places,
+    )
     return after, effects
 
 

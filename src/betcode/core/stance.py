@@ -9,7 +9,8 @@ from betcode.model.states import Delivery, PermissionState, SessionState
 
 def stance_of(session: Session, *, watched: bool = False) -> Stance:
     """What it wants of the pool. `watched`: a person looks on, so that it is not a background session."""
-    return Stance(_claim(session), _life(session), session.options.background and not watched)
+    claim = _claim(session)
+    return Stance(claim, _life(session, claim), session.options.background and not watched)
 
 
 def _claim(session: Session) -> Claim:
@@ -37,12 +38,14 @@ def wants(session: Session) -> bool:
     return not stuck and session.restart_s is None and session.current is None and bool(session.waiting)
 
 
-def _life(session: Session) -> Life:
+def _life(session: Session, claim: Claim) -> Life:
     if session.process is Process.NONE:
         return Life.NONE
     if session.process in (Process.STOPPING, Process.FAILING):
         return Life.ENDS
-    return Life.RESTS if rests(session) else Life.KEPT
+    if rests(session):
+        return Life.RESTS
+    return Life.WAITS if claim is Claim.NONE else Life.KEPT
 
 
 def rests(session: Session) -> bool:

@@ -30,28 +30,19 @@ class Slots:
         self.pool = Pool(slots, queue, slots * processes_per_slot)
         self.persons: dict[str, int] = {}
         """Clients with a person, by the session that they are attached to."""
-        self._per_slot = processes_per_slot
-        self._room_for: int | None = None
         self._seats: dict[str, Seat] = {}
 
     def resize(self, slots: int, queue: int, processes_per_slot: int) -> None:
         """Other bounds. What works goes on."""
-        self._per_slot = processes_per_slot
-        self._resized(slots, queue)
+        processes = slots * processes_per_slot
+        self._become(*core.resize(self.pool, slots=slots, waiting_max=queue, processes=processes))
 
     def room_for(self, processes: int | None) -> None:
         """How many processes there is memory for in all, as somebody measured it; None: that is not known.
 
-        When more live, those that rest are ended, and none is started.
+        When more live, those that rest are ended, and none is started. One may always live.
         """
-        self._room_for = processes
-        self._resized(self.pool.slots, self.pool.waiting_max)
-
-    def _resized(self, slots: int, queue: int) -> None:
-        processes = slots * self._per_slot
-        if self._room_for is not None:
-            processes = min(processes, self._room_for)
-        self._become(*core.resize(self.pool, slots=slots, waiting_max=queue, processes=processes))
+        self._become(*core.measured(self.pool, processes))
 
     def attend(self, session: str, change: int) -> None:
         """So many more clients with a person are attached to this session, or fewer."""

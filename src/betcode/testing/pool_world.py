@@ -52,8 +52,9 @@ class One:
     def _life(self) -> Life:
         if self.process in ("none", "ending"):
             return Life.NONE if self.process == "none" else Life.ENDS
-        rests = self.process == "ready" and not (self.works or self.asks or self.answered or self.tasks)
-        return Life.RESTS if rests and not self.backs_off else Life.KEPT
+        if self.process == "ready" and not (self.works or self.asks or self.answered or self.tasks or self.backs_off):
+            return Life.RESTS
+        return Life.WAITS if self._claim() is Claim.NONE else Life.KEPT
 
 
 class PoolWorld:
@@ -200,8 +201,14 @@ class PoolWorld:
 
     def resize(self, choice: int) -> None:
         """Other bounds."""
-        bounds = {"slots": 1 + choice % 4, "waiting_max": choice % 6, "processes": choice % 13}
+        bounds = {"slots": 1 + choice % 4, "waiting_max": choice % 6, "processes": 1 + choice % 12}
         self.pool, effects = core.resize(self.pool, **bounds)
+        self.inbox += effects
+        self._check()
+
+    def measure(self, choice: int) -> None:
+        """There is memory for more or fewer processes."""
+        self.pool, effects = core.measured(self.pool, (None, None, 0, 1, 2, 5)[choice % 6])
         self.inbox += effects
         self._check()
 
@@ -232,13 +239,16 @@ class PoolWorld:
         held = sum(o.stance.claim in (Claim.STARTS, Claim.WORKS) for o in self.sessions if o is not one)
         assert held < self.pool.slots, "a turn begins without a slot"
         alive = sum(o.process != "none" for o in self.sessions)
-        assert one.process != "none" or alive < self.pool.processes, "a process is started without a place"
+        spared = min(self.pool.processes, sum(o.stance.life is Life.WAITS for o in self.sessions))
+        full = alive - spared >= self.pool.processes
+        full = full or (self.pool.room is not None and alive >= max(1, self.pool.room))
+        assert one.process != "none" or not full, "a process is started without a place"
         mine = self.pool.members.get(one.name)
         if mine is not None and mine.stance.claim is Claim.BEGIN:
             for name in self.pool.queue[: self.pool.queue.index(one.name)]:
                 before = self.pool.members[name].stance
                 left = self.pool.slots - held - 1
-                passed = before.life is Life.ENDS or (before.life is Life.NONE and alive >= self.pool.processes)
+                passed = before.life is Life.ENDS or (before.life is Life.NONE and full)
                 assert passed or left > 0, f"{one.name} overtakes {name}"
 
     def _check(self) -> None:
