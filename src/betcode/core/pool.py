@@ -19,7 +19,7 @@ as effects whom to tell. `engine.slots` holds the one pool of a daemon. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -192,10 +192,7 @@ def gate(pool: Pool, session: str, now_s: float, *, background: bool) -> Gate:
     came = (known.number, known.since_s) if known is not None and stands else (pool.arrivals + 1, now_s)
     own = Life.NONE if life is Life.NONE else Life.KEPT
     me = Member(Stance(Claim.BEGIN, own, background), *came)
-    others = [(name, pool.members[name]) for name in pool.queue if name != session]
-    before = sum(member.key < me.key for _, member in others)
-    seats = _Seats(pool.slots - held, pool.places)
-    granted, lacking = _admitted([*others[:before], (session, me), *others[before:]], seats)
+    granted, lacking = _admitted(_queue_with(pool, session, me), _Seats(pool.slots - held, pool.places))
     if session in granted:
         return OPEN if goes_on else CROWDED
     why = NO_PLACE if session in lacking else WAITS
@@ -206,6 +203,21 @@ def gate(pool: Pool, session: str, now_s: float, *, background: bool) -> Gate:
         full=claim is Claim.NONE and _waiting(pool) >= pool.waiting_max,
         why=f"{LATE}{why}" if late is not None and now_s >= late else why,
     )
+
+
+def _queue_with(pool: Pool, session: str, me: Member) -> Iterator[tuple[str, Member]]:
+    """The queue as if this session stood in it so. Mostly only its beginning is asked for."""
+    key = me.key
+    waits = True
+    for name in pool.queue:
+        if name != session:
+            member = pool.members[name]
+            if waits and key < member.key:
+                waits = False
+                yield session, me
+            yield name, member
+    if waits:
+        yield session, me
 
 
 def late_s(pool: Pool, session: str) -> float | None:
@@ -239,7 +251,7 @@ class _Seats:
     places: int
 
 
-def _admitted(queue: Sequence[tuple[str, Member]], seats: _Seats) -> tuple[list[str], list[str]]:
+def _admitted(queue: Iterable[tuple[str, Member]], seats: _Seats) -> tuple[list[str], list[str]]:
     """Go through a queue: who gets a slot now, and who would if there were a place for its process."""
     granted: list[str] = []
     lacking: list[str] = []

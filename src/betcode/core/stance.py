@@ -14,10 +14,11 @@ def stance_of(session: Session, *, watched: bool = False) -> Stance:
 
 
 def _claim(session: Session) -> Claim:
-    if any(p.state is PermissionState.PENDING for p in session.permissions):
-        return Claim.NONE
-    if is_withheld(session):
-        return Claim.GO_ON
+    if session.permissions:
+        if any(p.state is PermissionState.PENDING for p in session.permissions):
+            return Claim.NONE
+        if is_withheld(session):
+            return Claim.GO_ON
     match state_of(session):
         case SessionState.SPAWNING:
             return Claim.STARTS
@@ -29,7 +30,7 @@ def _claim(session: Session) -> Claim:
 
 def is_withheld(session: Session) -> bool:
     """Whether a question has its answer and claude is not told it yet."""
-    return any(p.id in session.withheld for p in session.permissions)
+    return bool(session.withheld) and any(p.id in session.withheld for p in session.permissions)
 
 
 def wants(session: Session) -> bool:
@@ -52,6 +53,7 @@ def rests(session: Session) -> bool:
     """Whether its process has nothing to do and can be ended without loss: claude resumes the conversation."""
     if session.process is not Process.READY or session.restart_s is not None:
         return False
-    works = session.turn is not None or session.rerun is not None or session.current is not None
+    if session.turn is not None or session.rerun is not None or session.current is not None:
+        return False
     asks = any(p.state is PermissionState.PENDING or p.delivery is Delivery.SENDING for p in session.permissions)
-    return not (works or asks or session.tasks or session.cli_state in BUSY)
+    return not (asks or session.tasks or session.cli_state in BUSY)

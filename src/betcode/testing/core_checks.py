@@ -21,7 +21,7 @@ from betcode.core.inputs import (
 )
 from betcode.core.instant import Instant
 from betcode.core.life import IN_CLAUDE, Process, Session, to_row
-from betcode.core.pool import OPEN
+from betcode.core.pool import CROWDED, OPEN, WAITS, Gate
 from betcode.model import limits
 from betcode.model.facts import TurnResult
 from betcode.model.rows import Message, Permission, SessionRow
@@ -29,6 +29,8 @@ from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, MessageState, P
 from betcode.testing.model_claude import Conversation
 
 PEOPLE = (Submit, Answer, Interrupt, Release, Clear, Retry, Close, Halt)
+GATES = (OPEN, CROWDED, Gate(begins=False, goes_on=False, full=True, why=WAITS), Gate(begins=False, why=WAITS))
+"""What the pool can let a session do; everything comes first."""
 LASTING = ("held", "crashed", "closing", "closed")
 
 

@@ -35,7 +35,6 @@ from betcode.core.inputs import (
 )
 from betcode.core.instant import Instant
 from betcode.core.life import Process, Session, from_rows, to_row
-from betcode.core.pool import CROWDED, OPEN, WAITS, Gate
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.model.facts import ControlAnswer, Fact, ToolCall, TurnResult, TurnStarted
@@ -44,15 +43,11 @@ from betcode.model.policy import DEFAULT
 from betcode.model.rows import Message, Permission, SessionRow
 from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, PermissionState
 from betcode.testing.builders import at, new_session, submit, uuid
-from betcode.testing.core_checks import Checks
+from betcode.testing.core_checks import GATES, Checks
 from betcode.testing.model_claude import Conversation, ModelClaude
 
-DAY_S = 86_400.0
-PAUSES_S = (0.01, 0.3, 1.0, 5.0, 20.0, 61.0, 130.0, 3_600.0, DAY_S, 8 * DAY_S)
+PAUSES_S = (0.01, 0.3, 1.0, 5.0, 20.0, 61.0, 130.0, 3_600.0, 86_400.0, 8 * 86_400.0)
 SPOILABLE: tuple[type[Fact], ...] = (ToolCall, TurnResult, TurnStarted, ControlAnswer)
-PEOPLE = (Answer, Interrupt, Release, Clear, Retry, Close, Halt)
-GATES = (OPEN, CROWDED, Gate(begins=False, goes_on=False, full=True, why=WAITS), Gate(begins=False, why=WAITS))
-"""What the pool can let a session do."""
 
 
 @dataclass(slots=True)
@@ -121,7 +116,7 @@ class CoreWorld:
         self.checks = Checks(self.conversation)
         self.keepers: dict[int, Keeper] = {}
         self.now = at()
-        self.gate = OPEN
+        self.gate = GATES[0]
         self.holding = False
         """Whether commits wait."""
         self._names_messages = names_messages
@@ -264,7 +259,7 @@ class CoreWorld:
                     self.commit()
 
     def crowd(self, choice: int) -> None:
-        """Other sessions take the slots, or give them back."""
+        """Other sessions take the slots, or give them back: `choice` 4."""
         self.gate = GATES[choice % len(GATES)]
         self.step(MakeRoom() if choice % 3 == 0 else Tick())
 
@@ -377,8 +372,7 @@ class CoreWorld:
     def settle(self) -> None:
         """From here on all behave well: people answer, release and retry, claude answers, time passes."""
         self.flush()
-        self.gate = OPEN
-        self.step(Tick())
+        self.crowd(4)
         for _ in range(60):
             self.launch(0)
             keeper = self.keeper

@@ -88,7 +88,7 @@ class Inspection:
             self._stage.fail("INV-5", f"{runner.id} restarts after {session.fruitless} crashes in a row")
 
     def _pool(self, runner: SessionRunner) -> None:
-        """INV-8: what the pool thinks of a session is so. A slot that is taken for ever is one that nobody else gets."""
+        """INV-8: what the pool thinks of a session is so. A slot that is lost is one that nobody gets any more."""
         pool = runner.world.slots.pool
         member = pool.members.get(runner.id)
         stands = stance_of(runner.session)
