@@ -108,6 +108,7 @@ def test_those_that_wait_are_shown_their_place_and_that_they_have_waited_long(
             pool = (await engine.ask(GetStatus()))["pool"]
             assert pool == {"slots": 1, "working": 1, "waiting": 2, "processes": 1, "processes_max": 3}
             await engine.until(third, lambda s: s.waiting[0].reason.startswith(LATE))
+            assert "for over" in engine.registry.runner(SessionId(third)).feed.transcript.passing["queue"].text
             await town.works(first)
             await town.answer(first)
             await town.works(second)
@@ -229,5 +230,26 @@ def test_no_more_processes_live_than_may_and_every_session_gets_its_turns(tmp_pa
                 assert (claude.times, len(claude.state.heard)) == ({1}, 5)
             view = engine.registry.world.slots.view()
             assert (view["working"], view["waiting"]) == (0, 0)
+
+    asyncio.run(run())
+
+
+@pytest.mark.req("PS-8", "PS-7")
+def test_what_waits_for_a_slot_is_not_begun_by_a_stop_that_ends_the_others(tmp_path: Path) -> None:
+    async def run() -> None:
+        launcher = PaperLauncher(tmp_path / "sessions")
+        async with running_engine(tmp_path, launcher, slots=Slots(1)) as engine:
+            town = Town(engine, launcher)
+            first, second = await town.create(2)
+            await town.send(first)
+            await town.send(second)
+            await town.works(first)
+            await engine.registry.end_processes()
+            assert town.alive() == 0
+            assert launcher.claude(SessionId(second)).state.heard == {}
+        async with running_engine(tmp_path, launcher) as engine:
+            town = Town(engine, launcher)
+            await town.answer(second)
+            assert launcher.claude(SessionId(second)).times == {1}
 
     asyncio.run(run())

@@ -201,17 +201,16 @@ def test_processes_that_wait_for_persons_cost_others_nothing_up_to_as_many_as_ma
 
 
 @pytest.mark.req("PS-8")
-def test_who_lacks_only_a_process_holds_up_nobody_that_has_one_and_gets_the_place_of_the_last() -> None:
+def test_who_lacks_only_a_process_is_not_overtaken_and_gets_the_place_of_the_last() -> None:
     made = world(1, processes=2)
     made.work("a")
     made.settle("asks", Claim.NONE, Life.KEPT)
     made.wait("x")
     made.settle("a", Claim.BEGIN, Life.RESTS)
-    assert made.take() == [Wake("a")], "its own process is there, and the slot is free"
-    made.work("a")
-    made.settle("a", Claim.NONE, Life.RESTS)
-    assert made.take() == [MakeRoom("a")]
+    assert made.take() == [MakeRoom("a")], "the slot is kept for the other"
+    assert not made.gate("a").begins
     made.settle("a", Claim.BEGIN, Life.ENDS)
+    assert made.take() == []
     made.settle("a", Claim.BEGIN, Life.NONE)
     assert made.take() == [Wake("x")]
 
@@ -227,7 +226,7 @@ def test_nobody_who_waits_with_a_process_keeps_another_from_getting_one_for_ever
     made.work("b")
     made.settle("b", Claim.BEGIN)
     assert made.pool.queue == ("x", "a", "b")
-    assert made.take() == [Wake("a"), MakeRoom("b")]
+    assert made.take() == [MakeRoom("b")]
 
 
 @pytest.mark.req("PS-8", "PS-9")
@@ -246,3 +245,35 @@ def test_a_smaller_number_of_processes_ends_those_that_rest_and_no_other() -> No
     made.settle("a")
     made.pool, effects = core.measured(made.pool, 0)
     assert (made.pool.places, effects) == (0, ()), "one may always live"
+
+
+@pytest.mark.req("PS-8")
+def test_forty_sessions_on_four_slots_take_turns_and_none_waits_longer_than_the_others_take() -> None:
+    made = world(4, processes=12)
+    left = {f"s{number}": 10 for number in range(40)}
+    lives: dict[str, Life] = dict.fromkeys(left, Life.NONE)
+    waited = dict.fromkeys(left, 0)
+    working: list[str] = []
+    longest = 0
+    for name in left:
+        made.settle(name, Claim.BEGIN, Life.NONE)
+    while any(left.values()) or working:
+        for effect in made.take():
+            if isinstance(effect, MakeRoom):
+                lives[effect.session] = Life.NONE
+                made.settle(effect.session, Claim.BEGIN if left[effect.session] else Claim.NONE, Life.NONE)
+            elif made.gate(effect.session).begins:
+                assert len(working) < 4
+                longest = max(longest, waited[effect.session])
+                lives[effect.session] = Life.KEPT
+                left[effect.session] -= 1
+                working.append(effect.session)
+                made.work(effect.session)
+        if not made.told:
+            done = working.pop(0)
+            lives[done] = Life.RESTS
+            waited = {name: waited[name] + 1 for name in waited} | {done: 0}
+            made.now_s += 1
+            made.settle(done, Claim.BEGIN if left[done] else Claim.NONE, Life.RESTS)
+        assert sum(life is not Life.NONE for life in lives.values()) <= 12
+    assert 36 <= longest <= 40, "turns of others between two of its own"

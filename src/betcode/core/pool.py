@@ -9,7 +9,7 @@ as effects whom to tell. `engine.slots` holds the one pool of a daemon. Rules:
   4. At most `processes` live, and as many again that wait for a person or run background tasks: they cannot be ended,
      and should cost nobody else anything. When another is needed the one that rests longest is ended, else that of the
      last in the queue. When memory has `room` for fewer in all, that counts.
-  5. Who lacks only a process holds up nobody that has one, and is the next to get a place.
+  5. Nobody overtakes one who lacks only a process: its slot is kept for it while another's process ends.
 
     rests --BEGIN--> queue --> STARTS --> WORKS --> rests, or BEGIN again
                                 ^         | asks: no slot
@@ -144,6 +144,8 @@ class Pool:
     alive: int = 0
     places: int = 1
     """How many more processes may be started; below 0: so many are to be ended."""
+    yields: int = 0
+    """How many processes end or can be ended."""
     arrivals: int = 0
 
 
@@ -185,17 +187,19 @@ def gate(pool: Pool, session: str, now_s: float, *, background: bool) -> Gate:
     works = int(claim is Claim.WORKS)
     held = pool.held - works
     goes_on = bool(works) or (claim is not Claim.GO_ON and not _answers_wait(pool) and held <= pool.slots)
-    if not pool.queue and held < pool.slots and (life is not Life.NONE or pool.places > 0):
+    ends = int(life is Life.ENDS)  # by the time that this counts, it has ended and its place is free
+    seats = _Seats(pool.slots - held, pool.places + ends, pool.yields - ends)
+    own = Life.KEPT if life in (Life.KEPT, Life.RESTS, Life.WAITS) else Life.NONE
+    if not pool.queue and seats.free > 0 and (own is Life.KEPT or seats.places > 0):
         return OPEN
-    # As if it came now, or stands in the queue with a process that is at its disposal.
+    # As if it came now, or stands in the queue.
     stands = known is not None and claim is Claim.BEGIN
     came = (known.number, known.since_s) if known is not None and stands else (pool.arrivals + 1, now_s)
-    own = Life.NONE if life is Life.NONE else Life.KEPT
     me = Member(Stance(Claim.BEGIN, own, background), *came)
-    granted, lacking = _admitted(_queue_with(pool, session, me), _Seats(pool.slots - held, pool.places))
+    granted, lacking = _admitted(_queue_with(pool, session, me), seats)
     if session in granted:
         return OPEN if goes_on else CROWDED
-    why = NO_PLACE if session in lacking else WAITS
+    why = NO_PLACE if session in lacking or seats.free > 0 else WAITS
     late = _late_s(known)
     return Gate(
         begins=False,
@@ -249,10 +253,14 @@ class _Seats:
 
     free: int
     places: int
+    yields: int
 
 
 def _admitted(queue: Iterable[tuple[str, Member]], seats: _Seats) -> tuple[list[str], list[str]]:
-    """Go through a queue: who gets a slot now, and who would if there were a place for its process."""
+    """Go through a queue: who gets a slot now, and for whom one is kept until there is a place for its process.
+
+    When `seats.free` is left over, nothing that lives can be ended for the next one.
+    """
     granted: list[str] = []
     lacking: list[str] = []
     for name, member in queue:
@@ -260,15 +268,24 @@ def _admitted(queue: Iterable[tuple[str, Member]], seats: _Seats) -> tuple[list[
             if seats.free >= 0:  # one beyond the slots
                 granted.append(name)
                 seats.free -= 1
-        elif seats.free <= 0:
+            continue
+        if seats.free <= 0:
             break
-        elif member.stance.life is Life.NONE and seats.places <= 0:
-            if len(lacking) < seats.free:
+        match member.stance.life:
+            case Life.ENDS:
+                continue
+            case Life.NONE if seats.places <= 0:
+                if seats.yields + min(0, seats.places) <= 0:
+                    break
                 lacking.append(name)
-        elif member.stance.life is not Life.ENDS:
-            granted.append(name)
-            seats.free -= 1
-            seats.places -= member.stance.life is Life.NONE
+                seats.yields -= 1
+            case Life.NONE:
+                granted.append(name)
+                seats.places -= 1
+            case _:
+                granted.append(name)
+                seats.yields -= member.stance.life is Life.RESTS
+        seats.free -= 1
     return granted, lacking
 
 
@@ -283,7 +300,8 @@ def _arranged(pool: Pool) -> tuple[Pool, tuple[Effect, ...]]:
     places = pool.processes - alive + min(idle, pool.processes)
     if pool.room is not None:
         places = min(places, max(1, pool.room) - alive)
-    granted, lacking = _admitted(waiting, _Seats(pool.slots - held, places))
+    yields = sum(m.stance.life in (Life.RESTS, Life.ENDS) for m in members.values())
+    granted, lacking = _admitted(waiting, _Seats(pool.slots - held, places, yields))
     leave = _leaving(members, waiting, granted, lacking, excess=max(0, -places))
     effects: tuple[Effect, ...] = (
         *(Wake(name) for name in granted if not members[name].told),
@@ -299,6 +317,7 @@ def _arranged(pool: Pool) -> tuple[Pool, tuple[Effect, ...]]:
         held=held,
         alive=alive,
         places=places,
+        yields=yields,
     )
     return after, effects
 

@@ -185,7 +185,7 @@ class SessionRunner:
     def _read_from(self, run: int, offset: int, transcript: Transcript) -> None:
         """Go on reading at this position; `transcript` knows the blocks that are open there."""
         world = self.world
-        transcript.waits(self.seat.place)
+        transcript.waits(self.seat.place, late=self.seat.late)
         self.feed.follow(transcript)
         self.feed.position = (run, offset)
         self._ingest = Ingest(offset, world.line_bytes_max, transcript, self.log, world.meter)
@@ -315,9 +315,9 @@ class SessionRunner:
         with suppress(asyncio.QueueFull):
             self._inbox.put_nowait(Tick())
 
-    def _moved(self, place: int) -> None:
+    def _moved(self) -> None:
         """Show its place among those that wait for a slot."""
-        self.feed.transcript.waits(place)
+        self.feed.transcript.waits(self.seat.place, late=self.seat.late)
         self.feed.wake()
         self.world.changed(self.id)
 

@@ -37,6 +37,10 @@ class Slots:
         processes = slots * processes_per_slot
         self._become(*core.resize(self.pool, slots=slots, waiting_max=queue, processes=processes))
 
+    def close(self) -> None:
+        """The daemon ends its sessions: from here on no turn begins, and what waits stays stored."""
+        self.resize(0, self.pool.waiting_max, 0)
+
     def room_for(self, processes: int | None) -> None:
         """How many processes there is memory for in all, as somebody measured it; None: that is not known.
 
@@ -99,7 +103,7 @@ class Seat:
         *,
         background: bool,
         ring: Callable[[], None],
-        moved: Callable[[int], None],
+        moved: Callable[[], None],
     ) -> None:
         """Take part.
 
@@ -108,11 +112,13 @@ class Seat:
             slots: the daemon's.
             background: whether a program made it.
             ring: called when there is something to `take`; it must not decide at once.
-            moved: called with the session's place in the queue when it changes; 0: it does not wait.
+            moved: called when its place in the queue is another one, or it has waited long.
         """
         self.session = session
         self.place = 0
         """In the queue, from 1; 0: it does not wait."""
+        self.late = False
+        """It has waited long."""
         self._slots = slots
         self._background = background
         self._ring = ring
@@ -140,6 +146,10 @@ class Seat:
         """What it has decided."""
         self._decided_s = now_s
         self._slots.settle(self, stance_of(session, watched=not self.is_background), now_s)
+        due_s = core.late_s(self._slots.pool, self.session)
+        if self.late is not (due_s is not None and due_s <= now_s):
+            self.late = not self.late
+            self._moved()
 
     def leave(self) -> None:
         """It decides no more for now."""
@@ -160,4 +170,4 @@ class Seat:
         """Its place in the queue."""
         if place != self.place:
             self.place = place
-            self._moved(place)
+            self._moved()

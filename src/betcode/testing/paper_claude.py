@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct, field, json
 
-from betcode.core.effects import Allow, Command, Deny, Initialize, Say
+from betcode.core.effects import Allow, Command, Deny, Initialize, Say, StopTurn
 from betcode.core.inputs import Sighted
 from betcode.engine.ports import Link
 from betcode.model.errors import BetcodeError
@@ -83,6 +83,9 @@ class PaperClaude:
                 self.state.answering = self.state.asking.pop(command.request_id)
                 if not self.lingers:
                     self.finish()
+            case StopTurn():
+                self.state.printed += lines.result((self.state.thinking,), "cancelled", text="")
+                self.state.thinking = ""
             case _:
                 raise AssertionError(f"the paper claude knows no {command}")
         self._keep()

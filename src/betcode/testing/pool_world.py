@@ -248,7 +248,7 @@ class PoolWorld:
             for name in self.pool.queue[: self.pool.queue.index(one.name)]:
                 before = self.pool.members[name].stance
                 left = self.pool.slots - held - 1
-                passed = before.life is Life.ENDS or (before.life is Life.NONE and full)
+                passed = before.life is Life.ENDS
                 assert passed or left > 0, f"{one.name} overtakes {name}"
 
     def _check(self) -> None:
