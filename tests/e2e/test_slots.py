@@ -11,7 +11,7 @@ import pytest
 
 from betcode.client.client import Client
 from betcode.core.resting import ENDED
-from betcode.model.frames import Create, ListSessions
+from betcode.model.frames import Create, Interrupt, ListSessions
 from betcode.testing.command import Command
 from betcode.testing.installation import Installation, installation, scripted, until, words
 from betcode.testing.witness import WAIT_S, asked, come, events, look, notices, outcome, send
@@ -37,7 +37,6 @@ def alive(made: Installation) -> list[int]:
 def test_six_sessions_share_two_slots_give_their_processes_back_and_go_on_with_one_answer_each() -> None:
     async def run(made: Installation) -> None:
         settings(made, idle_process_s=1)
-        betcode = Command(made.env, made.project)
         most = [0, 0]
 
         async def watch() -> None:
@@ -55,10 +54,7 @@ def test_six_sessions_share_two_slots_give_their_processes_back_and_go_on_with_o
                 await send(client, session, scripted(f"first {n}", {"words": 30, "delta_ms": 20}))
                 for n, session in enumerate(sessions)
             ]
-            waits = await asyncio.to_thread(betcode, "sessions", "queue", sessions[-1])
-            assert "the session waits for a slot: place 4 of 4" in waits.out
-            status = await asyncio.to_thread(betcode, "status")
-            assert "2 of 2 slots taken, 4 sessions waiting" in status.out
+            assert (await look(client, sessions[-1]))["place"] == SESSIONS - SLOTS
             for session, key in zip(sessions, keys, strict=True):
                 state, seen = await outcome(client, session, key, within_s=2 * WAIT_S)
                 assert state == "completed"
@@ -95,13 +91,17 @@ def test_a_script_is_told_its_place_and_waits_behind_a_person_who_came_later() -
             client = await stack.enter_async_context(made.client())
             create = Create(directory=str(made.project), options=made.options())
             busy, person = [str((await client.request(create))["session"]["id"]) for _ in range(2)]
-            first = await send(client, busy, scripted("busy", {"words": 200, "delta_ms": 20}))
+            first = await send(client, busy, scripted("busy", {"words": 5_000, "delta_ms": 20}))
             await come(client, busy, "turn_started")
             script = await asyncio.to_thread(betcode.start, "run", scripted("script", {"text": "of the script"}))
             await _waits(client, 1)
             key = await send(client, person, scripted("person", {"text": "of the person"}))
-            assert (await look(client, person))["place"] == 1
-            assert (await outcome(client, busy, first))[0] == "completed"
+            waits = await asyncio.to_thread(betcode, "sessions", "queue", person)
+            assert "the session waits for a slot: place 1 of 2" in waits.out
+            status = await asyncio.to_thread(betcode, "status")
+            assert "1 of 1 slots taken, 2 sessions waiting; 1 of 2 claude processes" in status.out
+            await client.request(Interrupt(session=busy))
+            assert (await outcome(client, busy, first))[0] == "cancelled"
             assert (await outcome(client, person, key))[0] == "completed"
             out, err = await asyncio.to_thread(script.communicate, timeout=WAIT_S)
             assert (script.returncode, out.decode().strip()) == (0, "of the script")
