@@ -38,7 +38,7 @@ class MemoryTotal:
 
     @property
     def room(self) -> int | None:
-        """How many sessions' processes there is memory for in all, if those to come need as much as those that are there.
+        """How many sessions' processes there is memory for in all, if each to come needs as much as those that live.
 
         At least one; None while nothing is known.
         """
