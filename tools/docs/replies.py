@@ -72,6 +72,12 @@ BODIES: dict[str, Rows] = {
             "`id`; `text`, its beginning; `state`, `reason` as in `message_state`; `client`; `accepted_at`.",
         ),
         ("held", "true or false", "What waits goes on only after `release`."),
+        (
+            "place",
+            "whole number",
+            "The session's place among those that wait for a slot, from 1; 0: it waits for none.",
+        ),
+        ("places", "whole number", "How many sessions wait for a slot."),
     ),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),
@@ -80,6 +86,18 @@ BODIES: dict[str, Rows] = {
             "object",
             "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`; `intake_bytes`, the "
             "size of the intake log; `warnings`, sentences for people.",
+        ),
+        (
+            "pool",
+            "object",
+            "`slots`, turns that may run at the same time; `working`, those that do; `waiting`, sessions that wait for "
+            "a slot; `processes` of claude that live, and `processes_max`, how many may.",
+        ),
+        (
+            "memory",
+            "object",
+            "`used_bytes` by the processes of all sessions; `max_bytes`, how much that may be; `not_by_kernel`, why only "
+            "the keepers hold each session's memory, empty where the kernel does so too.",
         ),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),

@@ -109,6 +109,7 @@ def read_arguments(argv: Sequence[str], env: Mapping[str, str]) -> ClaudeArgumen
         system_prompt=given.system_prompt,
         append_system_prompt=given.append_system_prompt,
         setting_sources=given.setting_sources,
+        background=True,
         path=env.get("PATH", ""),
         virtual_env=env.get("VIRTUAL_ENV", ""),
         claude_config_dir=env.get("CLAUDE_CONFIG_DIR", ""),

@@ -102,7 +102,13 @@ class Invocation:
         from betcode.client.client import Client
         from betcode.model.frames import PROTOCOL, Hello
 
-        hello = Hello(protocol=[PROTOCOL], client=self._client_name(), version=__version__, trace_id=self._trace_id())
+        hello = Hello(
+            protocol=[PROTOCOL],
+            client=self._client_name(),
+            version=__version__,
+            trace_id=self._trace_id(),
+            person=sys.stdin.isatty() and sys.stderr.isatty(),
+        )
         return Client(
             self.paths.socket,
             start_daemon=self.start_daemon if start else None,

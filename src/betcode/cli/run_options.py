@@ -116,6 +116,7 @@ class RunOptions:
             append_system_prompt=self.append_system_prompt or "",
             add_dirs=tuple(further_directory(given) for given in self.add_dir),
             setting_sources=self.setting_sources,
+            background=not interactive,
             path=env.get("PATH", ""),
             virtual_env=env.get("VIRTUAL_ENV", ""),
             max_turns=self.max_turns or 0,

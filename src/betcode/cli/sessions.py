@@ -62,7 +62,8 @@ def summary_table(found: list[dict[str, Any]]) -> str:
     """Sessions as a table for people."""
     rows = [["ID", "STATE", "QUESTIONS", "WAITING", "CREATED", "NAME", "DIRECTORY"]]
     for one in found:
-        waiting = f"{one['waiting']}{' held' if one['held'] else ''}" if one["waiting"] else ""
+        why = " held" if one["held"] else f" place {one['place']}" if one.get("place") else ""
+        waiting = f"{one['waiting']}{why}" if one["waiting"] else ""
         created = local(one["created_at"])
         rows.append([one["id"], one["state"], str(one["questions"] or ""), waiting, created, one["name"], one["dir"]])
     return table(rows)
@@ -230,6 +231,8 @@ def queue(invocation: Invocation, session: str, *, as_json: bool) -> int:
     else:
         for line in queue_lines(body["messages"], held=body["held"]):
             say(line)
+        if body.get("place"):
+            say(f"the session waits for a slot: place {body['place']} of {body['places']}")
     return 0
 
 

@@ -8,7 +8,7 @@ import click
 
 from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.local_time import local
-from betcode.cli.output import say, say_json, table
+from betcode.cli.output import counted, say, say_json, table
 from betcode.client.brief import ask
 
 
@@ -34,14 +34,23 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     say(f"database  {database['state']}, {database['path']}")
     for warning in database.get("warnings", []):
         say(f"warning   {warning}")
+    if pool := body.get("pool"):
+        say(f"pool      {_pool_text(pool)}")
     if body["sessions"]:
         rows = [["ID", "STATE", "SEQ", "CLAUDE PID", "DIRECTORY"]]
         for one in body["sessions"]:
-            rows.append([one["id"], one["state"], str(one["seq"]), str(one["claude_pid"] or ""), one["dir"]])
+            state = f"{one['state']} place {one['place']}" if one.get("place") else one["state"]
+            rows.append([one["id"], state, str(one["seq"]), str(one["claude_pid"] or ""), one["dir"]])
         say(table(rows))
     else:
         say("no sessions")
     return 0
+
+
+def _pool_text(pool: dict[str, int]) -> str:
+    """How busy it is."""
+    works = f"{pool['working']} of {pool['slots']} slots taken, {counted(pool['waiting'], 'session')} waiting"
+    return f"{works}; {pool['processes']} of {pool['processes_max']} claude processes"
 
 
 def pinned(session: dict[str, Any]) -> dict[str, Any]:

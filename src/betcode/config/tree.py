@@ -165,6 +165,16 @@ class SupervisionConfig(Struct, frozen=True, kw_only=True):
             le=7_200,
         ),
     ] = limits.HANG_S
+    idle_process_s: Annotated[
+        float,
+        about(
+            "A process of claude that has nothing to do, no background tasks and no open question for that long is "
+            "ended; the next message starts it again. 0: never.",
+            reload=True,
+            ge=0,
+            le=DAY_S,
+        ),
+    ] = limits.IDLE_PROCESS_S
     unknown_outcome: Annotated[
         UnknownOutcome,
         about(
@@ -200,6 +210,15 @@ class DaemonConfig(Struct, frozen=True, kw_only=True):
         float,
         about("Share of the system's memory that all sessions together may use.", reload=True, ge=0.1, le=1),
     ] = limits.MEMORY_SHARE
+    processes_per_slot: Annotated[
+        int,
+        about(
+            "Processes of claude that may live, for each slot: those that work, rest or wait for a person.",
+            reload=True,
+            ge=1,
+            le=64,
+        ),
+    ] = limits.PROCESSES_PER_SLOT
     connections_max: Annotated[int, about("Clients connected at the same time.", reload=False, ge=1, le=10_000)] = (
         limits.CONNECTIONS_MAX
     )

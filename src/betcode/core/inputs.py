@@ -211,6 +211,11 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeRoom:
+    """Another session needs the place of this one's process, if it rests."""
+
+
+@dataclass(frozen=True, slots=True)
 class Behind:
     """The mark outside the database is ahead of it: the database has lost something (INV-2)."""
 
@@ -256,6 +261,7 @@ Input = (
     | Saw
     | Sighted
     | Tick
+    | MakeRoom
     | Tell
     | Behind
 )

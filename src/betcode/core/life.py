@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from betcode.core.pool import OPEN, Gate
 from betcode.core.turn import Turn, from_stored, to_stored
 from betcode.model.ids import ClaudeSessionId, PermissionId, SessionId
 from betcode.model.rows import Message, Options, Permission, SessionRow
-from betcode.model.states import MessageState, PermissionState, SessionState
+from betcode.model.states import MessageState, SessionState
 
 IN_CLAUDE = (MessageState.DELIVERING, MessageState.DELIVERED, MessageState.STARTED)
 """States of a message that was handed to a process and has no outcome yet."""
@@ -97,8 +98,10 @@ class Session:
     """Until when claude itself waits before it tries the API again (not stored)."""
     interrupted_s: float = 0.0
     """When the turn's interrupt was sent (not stored)."""
-    gated: bool = False
-    """No turn may begin now: other sessions have all slots. Set by the engine before each step, not stored."""
+    withheld: tuple[PermissionId, ...] = ()
+    """Questions that are settled and of which claude is told when there is a slot."""
+    gate: Gate = OPEN
+    """What the pool lets it do now. Set by the engine before each step, not stored."""
     shown_state: str = SessionState.NEW
     kinds_warned: frozenset[str] = field(default_factory=frozenset)
 
@@ -130,19 +133,6 @@ def state_of(session: Session) -> SessionState:
     return SessionState.NEW if session.run == 0 else SessionState.IDLE
 
 
-def needs_slot(session: Session) -> bool:
-    """Whether it works now, and not only waits for a person (PS-8)."""
-    asks = any(p.state is PermissionState.PENDING for p in session.permissions)
-    return not asks and state_of(session) in (SessionState.SPAWNING, SessionState.ACTIVE)
-
-
-def waits_for_slot(session: Session) -> bool:
-    """Whether nothing but a slot is missing for its next message."""
-    stuck = session.held or session.strangers or session.crashed or session.closing or session.closed
-    stuck = stuck or session.restart_s is not None
-    return session.gated and not stuck and session.current is None and bool(session.waiting)
-
-
 def to_row(session: Session) -> SessionRow:
     """What the database keeps of `session` beside its messages and permissions."""
     turn = session.turn
@@ -160,8 +150,9 @@ def to_row(session: Session) -> SessionRow:
         life["turn"] = to_stored(turn)
     if session.rerun is not None:
         life["rerun"] = to_stored(session.rerun)
-    lists = {"tasks": session.tasks, "given": session.given, "strangers": session.strangers}
-    life.update({name: list(found) for name, found in (lists | {"released": session.released}).items() if found})
+    lists: dict[str, tuple[str, ...]] = {"tasks": session.tasks, "given": session.given, "withheld": session.withheld}
+    lists |= {"strangers": session.strangers, "released": session.released}
+    life.update({name: list(found) for name, found in lists.items() if found})
     return SessionRow(
         id=session.id,
         claude_session_id=session.claude_session_id,
@@ -204,6 +195,7 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         given=tuple(str(uuid) for uuid in life.get("given", ())),
         strangers=tuple(str(sign) for sign in life.get("strangers", ())),
         released=tuple(str(sign) for sign in life.get("released", ())),
+        withheld=tuple(PermissionId(name) for name in life.get("withheld", ())),
         cli_state=str(life.get("cli_state", "")),
         messages=messages,
         permissions=permissions,

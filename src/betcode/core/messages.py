@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from msgspec.structs import replace as change
 
-from betcode.core import foreign, recovery, silence
+from betcode.core import foreign, recovery, resting, silence
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.effects import Say, StartProcess, Write
@@ -60,6 +60,14 @@ def submit(draft: Draft, request: Submit) -> None:
             "Wait until some of them are done, or cancel them.",
         )
         return
+    if session.gate.full and not session.messages:
+        draft.refuse(
+            request.ticket,
+            "session.queue_full",
+            "other sessions have all slots, and as many as may wait for one already",
+            "Send it again later, or raise `daemon.slots` or `daemon.queue` in the settings.",
+        )
+        return
     message = Message(
         id=request.message_id,
         session=session.id,
@@ -98,8 +106,8 @@ def pump(draft: Draft) -> None:
     if session.restart_s is not None:
         restarts = session.process is Process.NONE
         return _explain(draft, "claude is being restarted" if restarts else "it goes on after a while")
-    if session.gated:
-        return _explain(draft, "other sessions have all slots; it goes on by itself")
+    if not session.gate.begins:
+        return _explain(draft, session.gate.why)
     if session.process is Process.NONE:
         start_process(draft)
         return _explain(draft, "claude is starting")
@@ -134,6 +142,8 @@ def start_process(draft: Draft) -> None:
         again = None  # a person cancelled it
     draft.set(run=run, offset=0, checkpoint=0, answers=(), process=Process.STARTING)
     draft.set(cli_state="", tasks=(), turn=again, rerun=again, restart_s=None)
+    if session.reason == resting.ENDED:
+        draft.set(reason="")
     if again is not None:
         draft.put_message(change(session.waiting[0], state=MessageState.DELIVERED, reason="", run=run))
     draft.do(StartProcess(run, rerun=again is not None))

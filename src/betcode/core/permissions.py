@@ -5,7 +5,8 @@
          |----withdrawn-> CANCELLED          (claude no longer asks, or its process is gone)
 
 A settled question that claude must be told of has delivery SENDING until the keeper wrote the answer's line. When the
-process ends first it is LOST: the decision is never applied to another process by itself.
+process ends first it is LOST: the decision is never applied to another process by itself. While other sessions have
+all slots it is withheld: claude would go on with its turn (PS-8).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ EXPIRED_TEXT = (
     "Go on without it, or tell the user what you need; the user can send a message to continue."
 )
 AGAIN_TEXT = "This question was asked and settled before under the same id; it was not asked again and nothing was run."
+WITHHELD = "the answer is stored; other sessions have all slots, and this one goes on first"
 TOO_MANY_TEXT = "Too many permission questions are open in this session; the tool was not run."
 
 
@@ -126,8 +128,24 @@ def _settle(draft: Draft, question: Permission, state: PermissionState, *, by: s
     draft.emit(PermissionSettled(permission_id=settled.id, state=state.value, by=by, message=message))
     draft.put_permission(settled)
     _fate(draft, settled, Fate.ALLOWED if state is PermissionState.ALLOWED else Fate.REFUSED)
-    draft.do(Write(settled.run, line_id(settled), command(settled)))
+    if draft.session.gate.goes_on or draft.session.closing:
+        draft.do(Write(settled.run, line_id(settled), command(settled)))
+    else:
+        draft.set(withheld=(*draft.session.withheld, settled.id))
+        draft.tell(WITHHELD)
     return settled
+
+
+def go_on(draft: Draft) -> None:
+    """There is a slot: tell claude the answers that were withheld."""
+    session = draft.session
+    if not session.withheld or not session.gate.goes_on:
+        return
+    draft.set(withheld=())
+    for question in session.permissions:
+        if question.id in session.withheld:
+            draft.do(Write(question.run, line_id(question), command(question)))
+    draft.tell("it goes on with what was answered")
 
 
 def _fate(draft: Draft, question: Permission, fate: Fate) -> None:
@@ -173,6 +191,7 @@ def on_withdrawn(draft: Draft, fact: RequestWithdrawn) -> None:
                 _cancel(draft, question, by="claude", message="claude withdrew the question")
                 _fate(draft, question, Fate.REFUSED)
             else:
+                draft.set(withheld=tuple(name for name in draft.session.withheld if name != question.id))
                 draft.put_permission(change(question, delivery=Delivery.LOST))
 
 
@@ -195,12 +214,14 @@ def delivered(draft: Draft, written_id: str) -> None:
 def written_again(draft: Draft) -> None:
     """After the link to the keeper came back: repeat the answers it may not have got."""
     for question in draft.session.permissions:
-        if question.delivery is Delivery.SENDING and question.run == draft.session.run:
+        sends = question.delivery is Delivery.SENDING and question.id not in draft.session.withheld
+        if sends and question.run == draft.session.run:
             draft.do(Write(question.run, line_id(question), command(question)))
 
 
 def on_process_gone(draft: Draft, written: frozenset[str]) -> None:
     """The process that asked has ended. No answer is ever moved to another process by itself."""
+    draft.set(withheld=())
     for question in draft.session.permissions:
         if question.state is PermissionState.PENDING:
             _cancel(draft, question, by="claude", message="the claude process that asked has ended")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from betcode.core import ending, memory, messages, permissions, queue, silence
+from betcode.core import ending, memory, messages, permissions, queue, resting, silence
 from betcode.core.draft import Draft
 from betcode.core.effects import Initialize, Write
 from betcode.core.inputs import Behind, Close, Halt, NotWritten, Retry, Started, StartFailed, Written
@@ -177,6 +177,7 @@ def on_time(draft: Draft) -> None:
         again = session.process is Process.NONE
         draft.set(restart_s=None, reason="claude is started again" if again else session.reason)
     messages.pump(draft)
+    resting.on_time(draft)
 
 
 def keeper_notice(news: Troubled | MemoryHigh) -> Notice:

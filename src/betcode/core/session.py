@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from random import Random
 
-from betcode.core import ending, foreign, messages, permissions, process, queue, restoring, silence
+from betcode.core import ending, foreign, messages, permissions, process, queue, resting, restoring, silence
 from betcode.core.draft import Decision, Draft
 from betcode.core.inputs import (
     Answer,
@@ -28,6 +28,7 @@ from betcode.core.inputs import (
     Halt,
     Input,
     Interrupt,
+    MakeRoom,
     NotWritten,
     Release,
     Rename,
@@ -115,7 +116,10 @@ def step(session: Session, news: Input, now: Instant, rng: Random, *, policy: Po
             process.on_not_written(draft, news)
         case Tick():
             permissions.expire(draft)
+            permissions.go_on(draft)
             process.on_time(draft)
+        case MakeRoom():
+            resting.make_room(draft)
         case Behind():
             restoring.behind(draft, news)
         case DirectoryGone():

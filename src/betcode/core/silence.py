@@ -3,9 +3,10 @@
     active turn, silent -- model request under way, `stall_s` --> interrupt --+-- the turn ends --> it goes on, later
                         -- anything else, `hang_s` ------------> interrupt --+-- `interrupt_grace_s` --> SIGTERM
 
-Silence is neither while a person is asked, while a tool or a background task runs, or until the time that claude itself
-named for its next try at the API. SIGTERM is followed by SIGKILL of the tree after `stop_grace_s`, and the end of the
-process is a crash as any other. A turn that ends by our interrupt goes on like one whose process died: claude is told.
+Silence is neither while a person is asked or an answer waits for a slot, while a tool or a background task runs, or
+until the time that claude itself named for its next try at the API. SIGTERM is followed by SIGKILL of the tree after
+`stop_grace_s`, and the end of the process is a crash as any other. A turn that ends by our interrupt goes on like one
+whose process died: claude is told.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import replace
 from betcode.core.draft import Draft
 from betcode.core.effects import StopTurn, Write
 from betcode.core.life import BUSY, Process, Session
+from betcode.core.stance import is_withheld
 from betcode.core.stopping import end_process
 from betcode.core.turn import Turn
 from betcode.model.facts import ApiRetry, Fact, PermissionRequest, RequestSent, ToolCall, ToolResult, TurnResult
@@ -52,7 +54,7 @@ def due_s(session: Session, policy: Policy) -> float | None:
         return session.interrupted_s + policy.interrupt_grace_s
     active = session.current is not None or turn is not None or session.cli_state in BUSY
     asked = any(p.state is PermissionState.PENDING for p in session.permissions)
-    if not active or asked or session.tasks or (turn is not None and turn.calls):
+    if not active or asked or is_withheld(session) or session.tasks or (turn is not None and turn.calls):
         return None
     return max(session.heard_s, session.quiet_until_s) + (policy.stall_s if session.api else policy.hang_s)
 

@@ -109,6 +109,14 @@ class Transcript:
         missing = [b for b in answer if not (b.message == message and b.index < done)]
         return tuple(Assistant(block=block_id(b.message, b.index), part=b.part, text=bounded(b.text)) for b in missing)
 
+    def waits(self, place: int, *, late: bool = False) -> None:
+        """The session's place among those that wait for a slot, 0 if it does not; `late`: it has waited long."""
+        self.version += 1
+        self.passing.pop("queue", None)
+        if place:
+            long = f" for over {limits.SLOT_LATE_S:.0f} s" if late else ""
+            self.passing["queue"] = Passing("queue", f"waits for a slot{long}, place {place}")
+
     def read(self, facts: list[Fact]) -> list[tuple[Fact, tuple[Event, ...]]]:
         """Fold one line. Returns the facts that matter beyond the moment, each with the events that show it."""
         kept: list[tuple[Fact, tuple[Event, ...]]] = []

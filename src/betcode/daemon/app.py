@@ -47,6 +47,7 @@ from betcode.engine.lookout import watch
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
 from betcode.engine.restore import restore_all
+from betcode.engine.room import watch_memory
 from betcode.engine.slots import Slots
 from betcode.engine.world import World
 from betcode.model import limits
@@ -166,7 +167,7 @@ class _App:
                 log=self.log,
                 meter=metrics,
                 line_bytes_max=self.config.supervision.max_payload_bytes,
-                slots=Slots(self.config.daemon.slots, self.config.daemon.queue),
+                slots=Slots(*_bounds(self.config)),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
                 memory_bytes_max=memory_bytes_max(self.config),
                 policy=policy_of(self.config),
@@ -243,6 +244,7 @@ class _App:
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
             registry.beside("look for other claudes", watch(registry.running))
+            registry.beside("watch the memory of all sessions", watch_memory(registry))
             registry.beside("show life", show_life(self.report.notice, store.works, self.log))
             removed = await self._stopped_or_removed(store)
             self.report.notice.stopping()
@@ -322,6 +324,10 @@ async def check_claude(config: Config) -> ClaudeBinary:
     return claude
 
 
+def _bounds(config: Config) -> tuple[int, int, int]:
+    return config.daemon.slots, config.daemon.queue, config.daemon.processes_per_slot
+
+
 def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world: World) -> None:
     """Use the settings that can change while the daemon runs: the next decision and the next process go by them."""
     world.policy = policy_of(config)
@@ -330,8 +336,7 @@ def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world
     launcher.bounds = bounds_of(config)
     world.memory_bytes_max = memory_bytes_max(config)
     claude.configured = config.agent.claude
-    world.slots.count, world.slots.queue = config.daemon.slots, config.daemon.queue
-    world.slots.wake()
+    world.slots.resize(*_bounds(config))
 
 
 def resolve_directory(given: str) -> str:

@@ -18,6 +18,7 @@ def policy_of(config: Config) -> Policy:
         stop_grace_s=config.supervision.stop_grace_s,
         stall_s=config.supervision.stall_s,
         hang_s=config.supervision.hang_s,
+        idle_process_s=config.supervision.idle_process_s,
         unknown_outcome=config.supervision.unknown_outcome,
         permission_ttl_s=config.permission.ttl_s,
         messages_waiting_max=config.daemon.messages_waiting_max,

@@ -103,6 +103,7 @@ class Conversation:
         """The task is at it: what came later must not overtake it."""
         self._subscriptions: dict[SessionId, Subscription] = {}
         self._taps: dict[SessionId, TapPlace] = {}
+        self._person = False
         self._watching = False
         self._changed: set[SessionId] = set()
         self._ended = asyncio.Event()
@@ -160,6 +161,7 @@ class Conversation:
             return False
         assert isinstance(hello, Hello)
         self._name = hello.client or self._name
+        self._person = hello.person
         self._trace_id = hello.trace_id or self._daemon.new_trace_id()
         self._log = self._log.bind(trace_id=self._trace_id, client=self._name)
         welcome = Welcome(
@@ -251,6 +253,7 @@ class Conversation:
         feed.listeners.add(self._bell)
         self._subscriptions[session] = Subscription(feed, epoch, seq, request.previews)
         attached[session] = attached.get(session, 0) + 1
+        self._registry.world.slots.attend(session, int(self._person))
         return {
             "session": self._daemon.requests.view(self._registry.summary(session)),
             "epoch": feed.epoch,
@@ -277,6 +280,7 @@ class Conversation:
             return
         if session not in self._taps:
             subscription.feed.listeners.discard(self._bell)
+        self._registry.world.slots.attend(session, -int(self._person))
         count = self._daemon.attached.get(session, 1) - 1
         if count > 0:
             self._daemon.attached[session] = count

@@ -98,6 +98,7 @@ class Registry:
 
     async def end_processes(self) -> None:
         """Interrupt all turns and end all processes, within the graces of PS-4; what waits stays stored."""
+        self.world.slots.close()
         runners = [r for r in self._runners.values() if r.session.process is not Process.NONE]
         await asyncio.gather(*(self._end_process(r) for r in runners))
 

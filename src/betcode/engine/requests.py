@@ -47,7 +47,8 @@ class Requests:
             case frames.Ping():
                 return {}
             case frames.GetStatus():
-                return self._status() | {"sessions": [self.view(s) for s in registry.summaries()]}
+                sessions = [self.view(s) for s in registry.summaries()]
+                return self._status() | {"pool": registry.world.slots.view(), "sessions": sessions}
             case frames.ListSessions():
                 chosen = registry.summaries(limit=request.limit, closed=request.closed)
                 return {"sessions": [self.view(s) for s in chosen]}
@@ -108,7 +109,8 @@ class Requests:
                 )
 
     def _queue(self, session: SessionId) -> dict[str, Any]:
-        now = self._registry.runner(session).session
+        runner = self._registry.runner(session)
+        now = runner.session
         messages = [
             {
                 "id": message.id,
@@ -120,7 +122,8 @@ class Requests:
             }
             for message in now.messages
         ]
-        return {"messages": messages, "held": now.held}
+        places = len(self._registry.world.slots.pool.queue)
+        return {"messages": messages, "held": now.held, "place": runner.seat.place, "places": places}
 
     async def _ask(self, given: str, make: Callable[[int], inputs.Input]) -> dict[str, Any]:
         return await self._registry.runner(self._registry.find(given)).ask(make)
@@ -128,13 +131,6 @@ class Requests:
     async def _send(self, request: frames.Send, client: str, trace_id: str) -> dict[str, Any]:
         session = self._registry.find(request.session)
         known = await self._registry.message(request.key)
-        slots = self._registry.world.slots
-        if known is None and slots.refuses(session):
-            raise BetcodeError(
-                "session.queue_full",
-                f"all {slots.count} slots are taken and {slots.queue} sessions wait for one already",
-                hint="Send it again later, or raise `daemon.slots` or `daemon.queue` in the settings.",
-            )
         runner = self._registry.runner(session)
         if known is None:
             runner.traces.came(request.key, trace_id)

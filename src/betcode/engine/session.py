@@ -19,14 +19,7 @@ from betcode.core.deadlines import deadline_s
 from betcode.core.effects import Effect, EndProcess, Refuse, Reply, StartProcess, Write
 from betcode.core.foreign import strange
 from betcode.core.inputs import Behind, Ended, Input, NotWritten, Saw, Started, StartFailed, Tell, Tick, Written
-from betcode.core.life import (
-    Process,
-    Session,
-    from_rows,
-    needs_slot,
-    to_row,
-    waits_for_slot,
-)
+from betcode.core.life import Process, Session, from_rows, to_row
 from betcode.core.process import keeper_notice
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
@@ -35,6 +28,7 @@ from betcode.engine.feed import Feed
 from betcode.engine.ingest import Ingest
 from betcode.engine.lookout import look
 from betcode.engine.ports import Link
+from betcode.engine.slots import Seat
 from betcode.engine.summary import summary_of
 from betcode.engine.tasks import Tasks
 from betcode.engine.traces import Traces
@@ -83,11 +77,11 @@ class SessionRunner:
         self._committer = Committer(self.feed, world, self.log, lambda: to_row(self.session), self._do)
         self._ingest = Ingest(row.offset, world.line_bytes_max, self.feed.transcript, self.log, world.meter)
         self._holds_start = False
-        self._woken = False
         self._failed: asyncio.Future[None] | None = None
         self._tasks = Tasks(self._task_failed)
-        if needs_slot(self.session):
-            world.slots.settle(self.id, needs=True, wants=False, wake=self._slot_is_free)
+        background = row.options.background
+        self.seat = Seat(row.id, world.slots, background=background, ring=self._ring, moved=self._moved)
+        self.seat.settle(self.session, world.clock.now().steady_s)
 
     # --- what others call ---------------------------------------------------------------------------------------
 
@@ -129,7 +123,7 @@ class SessionRunner:
 
     def summary(self) -> Summary:
         """The session at a glance."""
-        return summary_of(self.session, self.feed, self.link)
+        return summary_of(self.session, self.feed, self.link, self.seat.place)
 
     async def serve(self) -> None:
         """Run the session. If cancelled, claude goes on under its keeper and the next daemon takes over."""
@@ -191,6 +185,7 @@ class SessionRunner:
     def _read_from(self, run: int, offset: int, transcript: Transcript) -> None:
         """Go on reading at this position; `transcript` knows the blocks that are open there."""
         world = self.world
+        transcript.waits(self.seat.place, late=self.seat.late)
         self.feed.follow(transcript)
         self.feed.position = (run, offset)
         self._ingest = Ingest(offset, world.line_bytes_max, transcript, self.log, world.meter)
@@ -199,7 +194,7 @@ class SessionRunner:
         """Stop all tasks and leave the keeper alone. Whoever waits learns that nothing was done."""
         await self._tasks.cancel()
         self._release_start(force=True)
-        self.world.slots.settle(self.id, needs=False, wants=False, wake=self._slot_is_free)
+        self.seat.leave()
         if self.link is not None:
             await self.link.close()
             self.link = None
@@ -233,15 +228,15 @@ class SessionRunner:
                         await self._on_news(item.news)
                 case _:
                     self._step(item)
-            if self._woken:
-                self._woken = False
-                self._step(Tick())
+            for news in self.seat.take():
+                self._step(news)
             self._release_start()
             await self._committer.breathe(1)
 
     async def _next(self) -> Any:
         now = self.world.clock.now()
-        due = deadline_s(self.session, now.steady_s - now.unix_s, self.world.policy)
+        times = (deadline_s(self.session, now.steady_s - now.unix_s, self.world.policy), self.seat.late_s)
+        due = min((t for t in times if t is not None), default=None)
         if due is None:
             return await self._inbox.get()
         try:
@@ -307,21 +302,24 @@ class SessionRunner:
 
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""
-        slots = self.world.slots
-        gated = not slots.may_begin(self.id)
-        before = self.session if self.session.gated is gated else replace(self.session, gated=gated)
-        decision = step(before, news, self.world.clock.now(), self.world.rng, policy=self.world.policy)
+        now = self.world.clock.now()
+        before = self.seat.gated(self.session, now.steady_s)
+        decision = step(before, news, now, self.world.rng, policy=self.world.policy)
         self.session = decision.session
-        needs, wants = needs_slot(self.session), waits_for_slot(self.session)
-        slots.settle(self.id, needs=needs, wants=wants, wake=self._slot_is_free)
+        self.seat.settle(self.session, now.steady_s)
         self._committer.add(decision)
         self._count(decision.rows)
 
-    def _slot_is_free(self) -> None:
-        """Decide again soon; a full inbox is about to be worked on anyway."""
-        self._woken = True
+    def _ring(self) -> None:
+        """The pool has something for it; a full inbox is about to be worked on anyway."""
         with suppress(asyncio.QueueFull):
             self._inbox.put_nowait(Tick())
+
+    def _moved(self) -> None:
+        """Show its place among those that wait for a slot."""
+        self.feed.transcript.waits(self.seat.place, late=self.seat.late)
+        self.feed.wake()
+        self.world.changed(self.id)
 
     def _count(self, rows: tuple[Message | Permission, ...]) -> None:
         for row in rows:

@@ -1,68 +1,173 @@
-"""Slots: how many turns run at the same time, and which sessions wait for one (PS-8).
+"""The one pool of a daemon (`core.pool`), and each session's seat in it.
 
-A session holds a slot from the start of its process for a message, or the delivery of the message, until it is idle,
-waits for a person or waits to be started again. One that got its answer goes on at once, even beyond the limit: its
-turn is half done. All calls come from one event loop, and nothing is awaited between the question and the answer.
+All calls come from one event loop, and nothing is awaited between a question to the pool and what follows from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+from betcode.core import pool as core
+from betcode.core.inputs import Input, MakeRoom, Tick
+from betcode.core.life import Session
+from betcode.core.pool import Effect, Pool, Stance
+from betcode.core.stance import stance_of
 from betcode.model import limits
 
 
 class Slots:
-    """Who holds a slot and who waits, oldest first."""
+    """Who works, who waits, and whose processes live."""
 
-    def __init__(self, count: int = limits.SLOTS, queue: int = limits.SLOTS_QUEUE) -> None:
-        """`count` turns at the same time, at most `queue` sessions that wait."""
-        self.count = count
-        self.queue = queue
-        self._held: set[str] = set()
-        self._waiting: dict[str, Callable[[], None]] = {}
-        self._woken: set[str] = set()
+    def __init__(
+        self,
+        slots: int = limits.SLOTS,
+        queue: int = limits.SLOTS_QUEUE,
+        processes_per_slot: int = limits.PROCESSES_PER_SLOT,
+    ) -> None:
+        """`slots` turns at the same time, at most `queue` sessions that wait, so many processes for each slot."""
+        self.pool = Pool(slots, queue, slots * processes_per_slot)
+        self.persons: dict[str, int] = {}
+        """Clients with a person, by the session that they are attached to."""
+        self._seats: dict[str, Seat] = {}
 
-    @property
-    def free(self) -> int:
-        """Slots that nobody holds."""
-        return max(0, self.count - len(self._held))
+    def resize(self, slots: int, queue: int, processes_per_slot: int) -> None:
+        """Other bounds. What works goes on."""
+        processes = slots * processes_per_slot
+        self._become(*core.resize(self.pool, slots=slots, waiting_max=queue, processes=processes))
 
-    def may_begin(self, session: str) -> bool:
-        """Whether this session may begin a turn now: it holds a slot, or one is free and nobody waits before it."""
-        if session in self._held:
-            return True
-        before = list(self._waiting).index(session) if session in self._waiting else len(self._waiting)
-        return before < self.free
+    def close(self) -> None:
+        """The daemon ends its sessions: from here on no turn begins, and what waits stays stored."""
+        self.resize(0, self.pool.waiting_max, 0)
 
-    def refuses(self, session: str) -> bool:
-        """Whether a message to this session would have to wait in a queue that is full."""
-        known = session in self._held or session in self._waiting
-        return not known and not self.may_begin(session) and len(self._waiting) >= self.queue
+    def room_for(self, processes: int | None) -> None:
+        """How many processes there is memory for in all, as somebody measured it; None: that is not known.
 
-    def settle(self, session: str, *, needs: bool, wants: bool, wake: Callable[[], None]) -> None:
-        """Note where the session stands after a decision, and tell those that may begin because of it.
+        When more live, those that rest are ended, and none is started. One may always live.
+        """
+        self._become(*core.measured(self.pool, processes))
+
+    def attend(self, session: str, change: int) -> None:
+        """So many more clients with a person are attached to this session, or fewer."""
+        count = self.persons.get(session, 0) + change
+        if count > 0:
+            self.persons[session] = count
+        else:
+            self.persons.pop(session, None)
+        seat, member = self._seats.get(session), self.pool.members.get(session)
+        if seat is not None and member is not None:
+            self.settle(seat, replace(member.stance, background=seat.is_background), member.since_s)
+
+    def settle(self, seat: Seat, stance: Stance, now_s: float) -> None:
+        """A session stands so from here on."""
+        self._seats[seat.session] = seat
+        self._become(*core.settle(self.pool, seat.session, stance, now_s))
+
+    def leave(self, session: str) -> None:
+        """A session has no loop any more."""
+        if (seat := self._seats.pop(session, None)) is not None:
+            self._become(*core.settle(self.pool, session, Stance(), 0.0))
+            seat.moved(0)
+
+    def view(self) -> dict[str, int]:
+        """The pool as people see it."""
+        pool = self.pool
+        return {
+            "slots": pool.slots,
+            "working": pool.held,
+            "waiting": len(pool.queue),
+            "processes": pool.alive,
+            "processes_max": pool.processes,
+        }
+
+    def _become(self, pool: Pool, effects: tuple[Effect, ...]) -> None:
+        before, self.pool = self.pool.queue, pool
+        for effect in effects:
+            if (seat := self._seats.get(effect.session)) is not None:
+                seat.tell(Tick() if isinstance(effect, core.Wake) else MakeRoom())
+        if before != pool.queue:
+            places = {session: number for number, session in enumerate(pool.queue, 1)}
+            for session in dict.fromkeys((*before, *pool.queue)):
+                if (seat := self._seats.get(session)) is not None:
+                    seat.moved(places.get(session, 0))
+
+
+class Seat:
+    """One session's way to the pool."""
+
+    def __init__(
+        self,
+        session: str,
+        slots: Slots,
+        *,
+        background: bool,
+        ring: Callable[[], None],
+        moved: Callable[[], None],
+    ) -> None:
+        """Take part.
 
         Args:
             session: its id.
-            needs: it works.
-            wants: it would work if it had a slot.
-            wake: called once when a slot is free for it; it then decides again.
+            slots: the daemon's.
+            background: whether a program made it.
+            ring: called when there is something to `take`; it must not decide at once.
+            moved: called when its place in the queue is another one, or it has waited long.
         """
-        self._woken.discard(session)
-        if needs:
-            self._held.add(session)
-        else:
-            self._held.discard(session)
-        if wants and not needs:
-            self._waiting.setdefault(session, wake)
-        else:
-            self._waiting.pop(session, None)
-        self.wake()
+        self.session = session
+        self.place = 0
+        """In the queue, from 1; 0: it does not wait."""
+        self.late = False
+        """It has waited long."""
+        self._slots = slots
+        self._background = background
+        self._ring = ring
+        self._moved = moved
+        self._decided_s = 0.0
+        self._told: dict[type[Any], Input] = {}
 
-    def wake(self) -> None:
-        """Tell the first of the queue, as many as there are free slots."""
-        for session in list(self._waiting)[: self.free]:
-            if session not in self._woken:
-                self._woken.add(session)
-                self._waiting[session]()
+    @property
+    def late_s(self) -> float | None:
+        """When it must decide again, because it will have waited long by then."""
+        due_s = core.late_s(self._slots.pool, self.session)
+        return due_s if due_s is not None and due_s > self._decided_s else None
+
+    @property
+    def is_background(self) -> bool:
+        """Made by a program, and no person looks on."""
+        return self._background and self.session not in self._slots.persons
+
+    def gated(self, session: Session, now_s: float) -> Session:
+        """The session with what the pool lets it do now; to be called before each decision."""
+        gate = core.gate(self._slots.pool, self.session, now_s, background=self.is_background)
+        return session if session.gate == gate else replace(session, gate=gate)
+
+    def settle(self, session: Session, now_s: float) -> None:
+        """What it has decided."""
+        self._decided_s = now_s
+        self._slots.settle(self, stance_of(session, watched=not self.is_background), now_s)
+        due_s = core.late_s(self._slots.pool, self.session)
+        if self.late is not (due_s is not None and due_s <= now_s):
+            self.late = not self.late
+            self._moved()
+
+    def leave(self) -> None:
+        """It decides no more for now."""
+        self._told.clear()
+        self._slots.leave(self.session)
+
+    def take(self) -> list[Input]:
+        """What the pool has for it, once."""
+        told, self._told = list(self._told.values()), {}
+        return told
+
+    def tell(self, news: Input) -> None:
+        """Have it decide on this soon."""
+        self._told[type(news)] = news
+        self._ring()
+
+    def moved(self, place: int) -> None:
+        """Its place in the queue."""
+        if place != self.place:
+            self.place = place
+            self._moved()

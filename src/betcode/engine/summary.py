@@ -9,7 +9,7 @@ from betcode.model.frames import Summary
 from betcode.model.states import PermissionState
 
 
-def summary_of(session: Session, feed: Feed, link: Link | None) -> Summary:
+def summary_of(session: Session, feed: Feed, link: Link | None, place: int = 0) -> Summary:
     """What is committed of it, and the pids of its processes if they live."""
     return Summary(
         id=session.id,
@@ -27,5 +27,6 @@ def summary_of(session: Session, feed: Feed, link: Link | None) -> Summary:
         waiting=len(session.waiting),
         held=session.held or bool(session.strangers),
         memory_bytes=link.memory_bytes if link else 0,
+        place=place,
         questions=sum(p.state is PermissionState.PENDING for p in session.permissions),
     )

@@ -75,7 +75,9 @@ CODES: dict[str, Code] = {
     "session.deleted": Code(Exit.NO_SUCH_SESSION, "The session was deleted; its keys are not used again."),
     "session.busy": Code(Exit.BAD_ARGUMENTS, "The session is at work, so it was not deleted."),
     "session.closed": Code(Exit.BAD_ARGUMENTS, "The session is closed and takes no messages."),
-    "session.queue_full": Code(Exit.RATE_LIMITED, "The session already holds as many messages as it may."),
+    "session.queue_full": Code(
+        Exit.RATE_LIMITED, "As many messages wait in the session, or sessions for a slot, as may."
+    ),
     "session.nothing_to_interrupt": Code(Exit.BAD_ARGUMENTS, "No turn is running."),
     "message.key_conflict": Code(Exit.BAD_ARGUMENTS, "The idempotency key was used before with another text."),
     "permission.not_found": Code(Exit.BAD_ARGUMENTS, "No permission question has this id."),

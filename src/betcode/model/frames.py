@@ -32,6 +32,8 @@ class Hello(Request, frozen=True, kw_only=True, tag="hello"):
     version: str = ""
     trace_id: str = ""
     """W3C trace id (32 hex digits) that the daemon's log lines for this connection carry."""
+    person: bool = False
+    """A person looks at it: sessions that it is attached to are no background sessions meanwhile."""
 
 
 class Create(Request, frozen=True, kw_only=True, tag="create"):
@@ -183,13 +185,13 @@ class Permissions(Request, frozen=True, kw_only=True, tag="permissions"):
 
 
 class Queue(Request, frozen=True, kw_only=True, tag="queue"):
-    """Reply: `messages`, those without an outcome, in order, and whether an interrupt has `held` what waits."""
+    """What waits in a session. Reply: `messages`, those without an outcome, in order; `held`, `place`, `places`."""
 
     session: str
 
 
 class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
-    """Reply: `daemon`, `database`, `sessions`."""
+    """Reply: `daemon`, `database`, `memory`, `pool`, `sessions`."""
 
 
 class Stop(Request, frozen=True, kw_only=True, tag="stop"):
@@ -252,6 +254,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     questions: int = 0
     memory_bytes: int = 0
     """What claude and its tools use; 0 without a process."""
+    place: int = 0
+    """Its place among the sessions that wait for a slot, from 1; 0 if it does not wait for one."""
 
 
 class Frame(Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -120,6 +120,14 @@ SLOTS: Final = 64
 """Turns at the same time where no setting says another number (`daemon.slots`); the largest that a setting may say."""
 SLOTS_QUEUE: Final = 50
 """Sessions that may wait for a slot (PS-8)."""
+SLOT_LATE_S: Final = 30.0
+"""A session that has waited this long for a slot says so (PS-8)."""
+BACKGROUND_LATER_S: Final = 60.0
+"""A session that only programs use waits for a slot as if it had come so much later than one of a person."""
+PROCESSES_PER_SLOT: Final = 3
+"""Processes of claude for each slot (PS-8): with 4 slots 12, which share 75 MB and have 105 MB each, so 1.4 GB."""
+IDLE_PROCESS_S: Final = 600.0
+"""A process that has nothing to do for this long is ended (PS-8): it has 105 MB of its own, starting it takes 0.5 s."""
 STARTS_AT_ONCE: Final = 3
 """Concurrent starts of claude: each costs one CPU second."""
 STOP_GRACE_S: Final = 5.0
@@ -146,6 +154,8 @@ VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
 MEMORY_SHARE: Final = 0.8
 """Of the system's memory for the processes of all sessions (PS-9)."""
+MEMORY_ROOM_S: Final = 1.0
+"""Between looks at what all sessions use together; their keepers tell each 5 s, and when it becomes much."""
 KEEPER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Room for the keeper in its scope: it has 10 MB, and more while it takes in a large message."""
 KEEPER_START_WAIT_S: Final = 30.0

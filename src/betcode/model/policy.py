@@ -29,6 +29,8 @@ class Policy:
     """Silence of an active turn while the API is asked, before it is interrupted."""
     hang_s: float = limits.HANG_S
     """Any other silence of an active turn, before it is interrupted."""
+    idle_process_s: float = limits.IDLE_PROCESS_S
+    """How long a process rests before it is ended; 0: for ever."""
     unknown_outcome: str = "tell"
     """Whether claude is told (`tell`) or a person asked (`ask`) when a tool's outcome is unknown after a death."""
     permission_ttl_s: float = limits.PERMISSION_TTL_S

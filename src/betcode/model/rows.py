@@ -58,6 +58,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`--setting-sources` of claude: which settings files it reads; None for all."""
     more: tuple[str, ...] = ()
     """Further options for claude, each as `--name=value`, of the names in `PASSED_ON`."""
+    background: bool = False
+    """Made by a program: where slots are scarce, sessions of people go first."""
     claude_config_dir: str = ""
     """CLAUDE_CONFIG_DIR of the session: which account and settings claude uses; empty for the daemon's own."""
 

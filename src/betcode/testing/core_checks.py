@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from betcode.core.draft import Decision
-from betcode.core.effects import Allow, Deny, Reply, StartProcess, Write
+from betcode.core.effects import Allow, Deny, Reply, Say, StartProcess, Write
 from betcode.core.inputs import (
     Answer,
     Clear,
@@ -17,10 +17,12 @@ from betcode.core.inputs import (
     Release,
     Retry,
     Saw,
+    Started,
     Submit,
 )
 from betcode.core.instant import Instant
 from betcode.core.life import IN_CLAUDE, Process, Session, to_row
+from betcode.core.pool import CROWDED, OPEN, WAITS, Gate
 from betcode.model import limits
 from betcode.model.facts import TurnResult
 from betcode.model.rows import Message, Permission, SessionRow
@@ -28,6 +30,8 @@ from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, MessageState, P
 from betcode.testing.model_claude import Conversation
 
 PEOPLE = (Submit, Answer, Interrupt, Release, Clear, Retry, Close, Halt)
+GATES = (OPEN, CROWDED, Gate(begins=False, goes_on=False, full=True, why=WAITS), Gate(begins=False, why=WAITS))
+"""What the pool can let a session do; everything comes first."""
 LASTING = ("held", "crashed", "closing", "closed")
 
 
@@ -57,6 +61,8 @@ class Checks:
         alone = [m for m in after.messages if m.state in IN_CLAUDE and not m.steer]
         assert len(alone) <= 1, "claude has two messages that do not steer"
         assert after.run in (before.run, before.run + 1)
+        if not isinstance(news, Started):  # lines that an earlier daemon had handed over are repeated
+            self._gate(after, decision)
         if isinstance(news, Answer) and news.allow:
             asked = [p for p in before.permissions if p.id == news.permission_id]
             if asked and asked[0].state is PermissionState.PENDING and now.unix_s < asked[0].deadline_unix_s:
@@ -74,6 +80,17 @@ class Checks:
         if after.restart_s is not None and after.restart_s != before.restart_s:
             delay_s = after.restart_s - now.steady_s
             assert limits.BACKOFF_FIRST_S / 2 <= delay_s <= limits.BACKOFF_MAX_S
+
+    @staticmethod
+    def _gate(after: Session, decision: Decision) -> None:
+        """Nothing that makes claude work without a slot; what steers goes to a turn that has one."""
+        steers = {m.uuid for m in after.messages if m.steer}
+        for effect in decision.effects:
+            if isinstance(effect, StartProcess) or (isinstance(effect, Write) and isinstance(effect.command, Say)):
+                steered = isinstance(effect, Write) and effect.line_id in steers
+                assert after.gate.begins or steered, "a turn begins without a slot"
+            if isinstance(effect, Write) and effect.line_id.startswith("answer:"):
+                assert after.gate.goes_on or after.closing, "a turn goes on without a slot"
 
     def row(self, row: Message | Permission, message: Message | None, question: Permission | None) -> None:
         """A row is about to replace what is stored under its id."""
@@ -116,6 +133,7 @@ class Checks:
         """What a restart would know is what matters of what the daemon knows."""
         forgotten = replace(session, ended=(), settled=(), crashes_s=(), fruitless=0, restart_s=None, ready_by_s=None)
         forgotten = replace(forgotten, rerun_by_s=None, heard_s=0.0, api=False, quiet_until_s=0.0, interrupted_s=0.0)
+        forgotten = replace(forgotten, gate=OPEN)
         assert replace(loaded, permissions=()) == replace(forgotten, permissions=())
         assert {p.id: p for p in loaded.permissions} == {p.id: p for p in session.permissions}
 

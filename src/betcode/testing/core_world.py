@@ -20,6 +20,7 @@ from betcode.core.inputs import (
     Halt,
     Input,
     Interrupt,
+    MakeRoom,
     NotWritten,
     Release,
     Rename,
@@ -40,15 +41,13 @@ from betcode.model.memory import MemoryUse
 from betcode.model.policy import DEFAULT
 from betcode.model.rows import Message, Permission
 from betcode.testing.builders import at, new_session, submit, uuid
-from betcode.testing.core_checks import Checks
+from betcode.testing.core_checks import GATES, Checks
 from betcode.testing.core_store import Store
 from betcode.testing.model_claude import Conversation, ModelClaude
 
-DAY_S = 86_400.0
-PAUSES_S = (0.01, 0.3, 1.0, 5.0, 20.0, 61.0, 130.0, 3_600.0, DAY_S, 8 * DAY_S)
+PAUSES_S = (0.01, 0.3, 1.0, 5.0, 20.0, 61.0, 130.0, 3_600.0, 86_400.0, 8 * 86_400.0)
 SWOLLEN = MemoryUse(700 * 1024 * 1024, 690 * 1024 * 1024, 178 * 1024 * 1024, ((9, "python3", 500 * 1024 * 1024),))
 SPOILABLE: tuple[type[Fact], ...] = (ToolCall, TurnResult, TurnStarted, ControlAnswer)
-PEOPLE = (Answer, Interrupt, Release, Clear, Retry, Close, Halt)
 
 
 @dataclass(slots=True)
@@ -97,6 +96,7 @@ class CoreWorld:
         self.checks = Checks(self.conversation)
         self.keepers: dict[int, Keeper] = {}
         self.now = at()
+        self.gate = GATES[0]
         self.holding = False
         """Whether commits wait."""
         self._names_messages = names_messages
@@ -118,7 +118,7 @@ class CoreWorld:
 
     def step(self, news: Input) -> None:
         """Decide, and commit unless commits wait."""
-        before = self.session
+        before = replace(self.session, gate=self.gate)
         decision = step(before, news, self.now, self._rng)
         self.checks.decision(before, news, decision, self.now)
         self.session = decision.session
@@ -238,6 +238,11 @@ class CoreWorld:
                 if not held:
                     self.commit()
 
+    def crowd(self, choice: int) -> None:
+        """Other sessions take the slots, or give them back: `choice` 4."""
+        self.gate = GATES[choice % len(GATES)]
+        self.step(MakeRoom() if choice % 3 == 0 else Tick())
+
     def die(self, choice: int) -> None:
         """Kill claude."""
         if self.keeper is not None:
@@ -356,6 +361,7 @@ class CoreWorld:
     def settle(self) -> None:
         """From here on all behave well: people answer, release and retry, claude answers, time passes."""
         self.flush()
+        self.crowd(4)
         for _ in range(60):
             self.launch(0)
             keeper = self.keeper

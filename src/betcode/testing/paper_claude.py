@@ -12,12 +12,12 @@ from pathlib import Path
 
 from msgspec import Struct, field, json
 
-from betcode.core.effects import Allow, Command, Deny, Initialize, Say
+from betcode.core.effects import Allow, Command, Deny, Initialize, Say, StopTurn
 from betcode.core.inputs import Sighted
 from betcode.engine.ports import Link
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
-from betcode.model.news import Confirmed, News, Output
+from betcode.model.news import Confirmed, Gone, News, Output
 from betcode.model.rows import SessionRow
 from betcode.testing.simulator import claude_lines as lines
 
@@ -30,6 +30,8 @@ class PaperState(Struct):
     printed: bytes = b""
     taken: list[tuple[int, str]] = field(default_factory=list)
     asking: dict[str, str] = field(default_factory=dict)
+    thinking: str = ""
+    answering: str = ""
 
 
 class PaperClaude:
@@ -38,6 +40,12 @@ class PaperClaude:
     def __init__(self, file: Path) -> None:
         """Goes on where it was."""
         self._file = file
+        self.thinks = False
+        """While it does, it asks nothing."""
+        self.lingers = False
+        """While it does, it says nothing after an answer."""
+        self.links: set[PaperLink] = set()
+        """Those whose process lives."""
         self.state = json.decode(file.read_bytes(), type=PaperState) if file.exists() else PaperState()
 
     @property
@@ -66,12 +74,40 @@ class PaperClaude:
                 self.state.printed += lines.control_response(line_id, {})
             case Say():
                 self.state.heard[command.message_id] = self.state.heard.get(command.message_id, 0) + 1
-                self._ask(command.message_id)
+                self.state.printed += lines.lifecycle(command.message_id, "started")
+                self.state.printed += lines.init("conversation", (command.message_id,))
+                self.state.thinking = command.message_id
+                self.think()
             case Allow() | Deny():
                 self.state.decided[command.request_id] = self.state.decided.get(command.request_id, 0) + 1
-                self._answer(self.state.asking.pop(command.request_id))
+                self.state.answering = self.state.asking.pop(command.request_id)
+                if not self.lingers:
+                    self.finish()
+            case StopTurn():
+                self.state.printed += lines.result((self.state.thinking,), "cancelled", text="")
+                self.state.thinking = ""
             case _:
                 raise AssertionError(f"the paper claude knows no {command}")
+        self._keep()
+
+    def think(self, *, still: bool | None = None) -> None:
+        """Ask, unless it thinks; `still` says whether it does from here on."""
+        self.thinks = self.thinks if still is None else still
+        if self.state.thinking and not self.thinks:
+            self._ask(self.state.thinking)
+            self.state.thinking = ""
+            self._keep()
+            for link in self.links:
+                link.ring()
+
+    def finish(self) -> None:
+        """End the turn that was allowed or denied to go on."""
+        self._answer(self.state.answering)
+        self._keep()
+        for link in self.links:
+            link.ring()
+
+    def _keep(self) -> None:
         new = self._file.with_suffix(".new")
         new.write_bytes(json.encode(self.state))
         new.replace(self._file)
@@ -79,7 +115,6 @@ class PaperClaude:
     def _ask(self, message: str) -> None:
         request = f"request-{message}"
         self.state.asking[request] = message
-        self.state.printed += lines.lifecycle(message, "started") + lines.init("conversation", (message,))
         self.state.printed += lines.can_use_tool(request, "Read", {"file": message}, f"tool-{message}")
 
     def _answer(self, message: str) -> None:
@@ -103,6 +138,12 @@ class PaperLink:
         self._offset = offset
         self._news: deque[News] = deque()
         self._wake = asyncio.Event()
+        self._ends = False
+        claude.links.add(self)
+
+    def ring(self) -> None:
+        """There is something new."""
+        self._wake.set()
 
     def write(self, line_id: str, command: Command) -> None:
         """Written at once."""
@@ -111,10 +152,12 @@ class PaperLink:
         self._wake.set()
 
     def end(self, grace_s: float) -> None:
-        """It does not end."""
+        """It ends at once."""
+        self._ends = True
+        self._wake.set()
 
     async def receive(self) -> News:
-        """Confirmations first, then output, line by line."""
+        """Confirmations first, then output, line by line, then the end."""
         while True:
             if self._news:
                 return self._news.popleft()
@@ -123,6 +166,10 @@ class PaperLink:
             if data:
                 start, self._offset = self._offset, self._offset + len(data)
                 return Output(start, data)
+            if self._ends:
+                self._claude.links.discard(self)
+                taken = frozenset(line_id for run, line_id in self._claude.state.taken if run == self._run)
+                return Gone(143, None, "exited", written=taken)
             self._wake.clear()
             await self._wake.wait()
 
@@ -138,7 +185,8 @@ class PaperLauncher:
         self._sessions = sessions
         self.claudes = {SessionId(file.parent.name): PaperClaude(file) for file in sessions.glob("*/paper")}
 
-    def _claude(self, session: SessionId) -> PaperClaude:
+    def claude(self, session: SessionId) -> PaperClaude:
+        """That of a session, made if there is none."""
         if session not in self.claudes:
             directory = self._sessions / session
             directory.mkdir(parents=True, exist_ok=True)
@@ -147,8 +195,8 @@ class PaperLauncher:
 
     async def start(self, row: SessionRow, *, rerun: bool = False) -> Link:
         """The claude of this session, with nothing printed. Raises BetcodeError `agent.spawn_failed`."""
-        self._claude(row.id).begin(row.run)
-        return PaperLink(self._claude(row.id), row.run, 0)
+        self.claude(row.id).begin(row.run)
+        return PaperLink(self.claude(row.id), row.run, 0)
 
     async def look(self, row: SessionRow, own_pid: int | None, *, prompts: bool) -> Sighted:
         """Nobody else is there."""
@@ -156,12 +204,12 @@ class PaperLauncher:
 
     async def adopt(self, row: SessionRow) -> Link:
         """The claude of this session, from where the engine was."""
-        return PaperLink(self._claude(row.id), row.run, row.offset)
+        return PaperLink(self.claude(row.id), row.run, row.offset)
 
     async def read_raw(self, session: SessionId, run: int, offset: int, count: int) -> tuple[int, bytes]:
         """What it printed."""
-        return offset, self._claude(session).printed[offset : offset + count]
+        return offset, self.claude(session).printed[offset : offset + count]
 
     async def read_back(self, row: SessionRow, start: int) -> bytes:
         """What it printed before the offset."""
-        return self._claude(row.id).printed[start : row.offset]
+        return self.claude(row.id).printed[start : row.offset]

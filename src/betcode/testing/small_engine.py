@@ -21,6 +21,7 @@ from betcode.core.life import Session
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
 from betcode.engine.restore import restore_all
+from betcode.engine.slots import Slots
 from betcode.engine.world import World
 from betcode.model.frames import AnyRequest
 from betcode.model.ids import SessionId
@@ -102,6 +103,8 @@ async def running_engine(
     connect: Connect = plain_connect,
     files: DiskFiles | None = None,
     mark_files: MarkFiles | None = None,
+    slots: Slots | None = None,
+    idle_process_s: float = 0.0,
 ) -> AsyncIterator[SmallEngine]:
     """Start as the daemon does, and stop. Raises BetcodeError `store.failed` when it cannot be started."""
     log = KeptLog()
@@ -115,9 +118,9 @@ async def running_engine(
             rng=Random(1),
             log=log,
             meter=Metrics(),
-            policy=Policy(
-                backoff_first_s=0.001, backoff_max_s=0.002
-            ),  # a session whose commit failed begins again soon
+            slots=slots or Slots(),
+            # A session whose commit failed begins again soon.
+            policy=Policy(backoff_first_s=0.001, backoff_max_s=0.002, idle_process_s=idle_process_s),
         )
         await restore_all(world, store.unstored)
         registry = Registry(world, lambda: str(uuid.uuid4()))

@@ -13,10 +13,12 @@ from betcode.engine.conversation import Conversation, Daemon
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
 from betcode.engine.session import SessionRunner
+from betcode.engine.slots import Slots
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
+from betcode.model.policy import Policy
 from betcode.model.rows import Mark
 from betcode.testing.simulator.channel import ModelChannel
 from betcode.testing.simulator.incarnation import OWNER, Incarnation
@@ -132,6 +134,8 @@ class ModelDaemon:
                 log=ModelLog(stage, self.incarnation, {}),
                 meter=ModelMeter(),
                 line_bytes_max=stage.plan.line_bytes_max,
+                slots=Slots(stage.plan.slots, limits.SLOTS_QUEUE, stage.plan.processes_per_slot),
+                policy=Policy(idle_process_s=stage.plan.idle_process_s),
             ),
             new_uuid=lambda: str(uuid.UUID(int=self._rng.getrandbits(128), version=4)),
         )

@@ -7,6 +7,7 @@ What happens at a single moment (a line is read, a commit takes effect, a frame 
 from __future__ import annotations
 
 from betcode.core.life import IN_CLAUDE, Session
+from betcode.core.stance import stance_of
 from betcode.engine.session import SessionRunner
 from betcode.model import limits
 from betcode.model.rows import SessionRow
@@ -48,6 +49,7 @@ class Inspection:
                 self._seen[runner] = (runner.session, row, runner.feed.seq)
                 self._feed(runner, row)
                 self._session(runner)
+                self._pool(runner)
             if not self._waits_for_the_disk:
                 self._waiting(runner)
 
@@ -84,6 +86,14 @@ class Inspection:
                 self._stage.fail("INV-4", f"{runner.id} holds question {question.id} of {question.session}")
         if session.fruitless >= limits.CRASHES_MAX and not session.crashed and session.restart_s is not None:
             self._stage.fail("INV-5", f"{runner.id} restarts after {session.fruitless} crashes in a row")
+
+    def _pool(self, runner: SessionRunner) -> None:
+        """INV-8: what the pool thinks of a session is so. A slot that is lost is one that nobody gets any more."""
+        pool = runner.world.slots.pool
+        member = pool.members.get(runner.id)
+        stands = stance_of(runner.session)
+        if member is not None and member.stance != stands:
+            self._stage.fail("INV-8", f"the pool has {runner.id} as {member.stance}, and it is {stands}")
 
     def _waiting(self, runner: SessionRunner) -> None:
         """INV-4: a session's loop takes what happens to it, whatever the other sessions do."""

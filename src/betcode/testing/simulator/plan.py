@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from betcode.model import limits
+
 FAMILIES = ("claude", "keeper", "link", "store", "daemon", "client", "person", "start", "garbage")
 """Sources of trouble. Each is absent in about half of the seeds, so that every mixture is tried."""
 
@@ -28,6 +30,9 @@ class Plan:
     clock_jumps: bool = False
     power_cuts: int = 0
     line_bytes_max: int = 10 * 1024 * 1024
+    slots: int = limits.SLOTS
+    processes_per_slot: int = limits.PROCESSES_PER_SLOT
+    idle_process_s: float = limits.IDLE_PROCESS_S
     calm: bool = False
     """Set when the faults are over."""
 
@@ -53,6 +58,10 @@ def make_plan(seed: int) -> Plan:
         power_cuts=rng.choice((1, 1, 2)) if rng.random() < 0.1 else 0,
         line_bytes_max=rng.choice((4096, 10 * 1024 * 1024, 10 * 1024 * 1024)),
     )
+    crowd = Random(f"crowd {seed}")
+    if crowd.random() < 0.3:
+        plan.slots, plan.processes_per_slot = crowd.choice((1, 1, 2)), crowd.choice((1, 1, 2, 3))
+        plan.idle_process_s = crowd.choice((0.0, 1.0, 30.0))
     if seed == 0:
         plan.level = dict.fromkeys(FAMILIES, 0.0)
         plan.slow_store = plan.patient = plan.clock_jumps = False

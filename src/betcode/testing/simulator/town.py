@@ -57,9 +57,9 @@ class Town:
     def prepare(self) -> None:
         """Draw the sessions and messages of this run."""
         plan, rng = self.stage.plan, self.rng
-        for _ in range(plan.sessions):
+        for session in range(plan.sessions):
             ttl_s = rng.choice((0.0, 5.0, 60.0, 3_600.0, limits.PERMISSION_TTL_S))
-            self.sessions.append(WantedSession(self.new_key(), Options(permission_ttl_s=ttl_s)))
+            self.sessions.append(WantedSession(self.new_key(), Options(permission_ttl_s=ttl_s, background=session > 0)))
         for number in range(plan.messages):
             steer = rng.random() < 0.15
             self.errands.append(Errand(number % plan.sessions, self.new_key(), f"do {number}", steer))
