@@ -1,4 +1,4 @@
-"""When all sessions together use the memory that they may, what rests is given back and nothing more is started (PS-9)."""
+"""When all sessions together use the memory that they may, what rests is given back and nothing is started (PS-9)."""
 
 from __future__ import annotations
 

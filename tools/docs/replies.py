@@ -96,8 +96,8 @@ BODIES: dict[str, Rows] = {
         (
             "memory",
             "object",
-            "`used_bytes` by the processes of all sessions; `max_bytes`, how much that may be; `not_by_kernel`, why only "
-            "the keepers hold each session's memory, empty where the kernel does so too.",
+            "`used_bytes` by the processes of all sessions; `max_bytes`, how much that may be; `not_by_kernel`, why "
+            "only the keepers hold each session's memory, empty where the kernel does so too.",
         ),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
