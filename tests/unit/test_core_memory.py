@@ -126,3 +126,22 @@ def test_no_way_after_such_an_end_goes_on_with_what_claude_had_begun() -> None:
 def test_the_total_is_full_at_its_limit() -> None:
     assert not MemoryTotal(99, 100).is_full
     assert MemoryTotal(100, 100).is_full
+
+
+@pytest.mark.req("PS-9", "PS-8")
+@pytest.mark.parametrize(
+    "used, limit, processes, room",
+    [
+        (0, 1_000, 0, None),
+        (200, 1_000, 1, 5),
+        (600, 1_000, 3, 5),
+        (1_000, 1_000, 5, 5),
+        (1_001, 1_000, 5, 4),
+        (1_400, 1_000, 7, 5),
+        (5_000, 1_000, 2, 1),
+    ],
+)
+def test_there_is_room_for_as_many_processes_as_those_that_live_leave_memory_for_and_always_for_one(
+    used: int, limit: int, processes: int, room: int | None
+) -> None:
+    assert MemoryTotal(used, limit, processes).room == room

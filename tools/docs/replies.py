@@ -114,6 +114,12 @@ BODIES: dict[str, Rows] = {
             "`slots`, turns that may run at the same time; `working`, those that do; `waiting`, sessions that wait for "
             "a slot; `processes` of claude that live, and `processes_max`, how many may.",
         ),
+        (
+            "memory",
+            "object",
+            "`used_bytes` by the processes of all sessions; `max_bytes`, how much that may be; `not_by_kernel`, why "
+            "only the keepers hold each session's memory, empty where the kernel does so too.",
+        ),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
     "Stop": (("within_s", "number", "Seconds until it has ended, at most."),),

@@ -47,6 +47,7 @@ from betcode.engine.lookout import watch
 from betcode.engine.registry import Registry
 from betcode.engine.requests import Requests
 from betcode.engine.restore import restore_all
+from betcode.engine.room import watch_memory
 from betcode.engine.slots import Slots
 from betcode.engine.world import World
 from betcode.model import limits
@@ -243,6 +244,7 @@ class _App:
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
             registry.beside("look for other claudes", watch(registry.running))
+            registry.beside("watch the memory of all sessions", watch_memory(registry))
             registry.beside("show life", show_life(self.report.notice, store.works, self.log))
             removed = await self._stopped_or_removed(store)
             self.report.notice.stopping()

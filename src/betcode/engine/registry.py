@@ -134,7 +134,8 @@ class Registry:
     def memory(self) -> MemoryTotal:
         """What the processes of all sessions use together, against what they may use (PS-9)."""
         links = [runner.link for runner in self._runners.values()]
-        return MemoryTotal(sum(link.memory_bytes for link in links if link is not None), self.world.memory_bytes_max)
+        known = [link.memory_bytes for link in links if link is not None and link.memory_bytes]
+        return MemoryTotal(sum(known), self.world.memory_bytes_max, len(known))
 
     # --- finding ------------------------------------------------------------------------------------------------
 

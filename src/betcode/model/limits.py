@@ -172,6 +172,8 @@ VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
 MEMORY_SHARE: Final = 0.8
 """Of the system's memory for the processes of all sessions (PS-9)."""
+MEMORY_ROOM_S: Final = 1.0
+"""Between looks at what all sessions use together; their keepers tell each 5 s, and when it becomes much."""
 KEEPER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Room for the keeper in its scope: it has 10 MB, and more while it takes in a large message."""
 KEEPER_START_WAIT_S: Final = 30.0

@@ -28,7 +28,21 @@ class MemoryTotal:
     used: int
     limit: int
 
+    processes: int = 0
+    """Sessions whose use is known."""
+
     @property
     def is_full(self) -> bool:
         """Whether no further process should be started."""
         return self.used >= self.limit
+
+    @property
+    def room(self) -> int | None:
+        """How many sessions' processes there is memory for in all, if each to come needs as much as those that live.
+
+        At least one; None while nothing is known.
+        """
+        if not self.used:
+            return None
+        each = max(1, self.used // max(1, self.processes))
+        return max(1, self.processes + (self.limit - self.used) // each)
