@@ -51,6 +51,9 @@ chaos-recovery: $(STAMP)  ## real faults under the real claude; SEED=n, SCALE=k,
 	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) recovery \
 		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
 
+compat: $(STAMP)  ## try what is needed of claude with eight of its versions (15 minutes, 1 GB); VERSIONS=2.1.222 for one
+	$(BIN)/python -m betcode.testing.compat $(VERSIONS)
+
 fmt: $(STAMP)  ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
@@ -74,4 +77,4 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.PHONY: help demo test check bench plant sim storm chaos-recovery fmt docs lock
+.PHONY: help demo test check bench plant sim storm chaos-recovery compat fmt docs lock

@@ -81,6 +81,12 @@ BODIES: dict[str, Rows] = {
             "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`; `intake_bytes`, the "
             "size of the intake log; `warnings`, sentences for people.",
         ),
+        (
+            "claude",
+            "object",
+            "`path` and `version` of the claude that the next processes get; `warnings`, sentences for people; `before`, its "
+            "version at the daemon's start, if another; `problem` and `hint`, where no new process is started.",
+        ),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
     "Stop": (("within_s", "number", "Seconds until it has ended, at most."),),

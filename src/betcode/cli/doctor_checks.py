@@ -34,6 +34,8 @@ from betcode.model.errors import BetcodeError
 from betcode.model.ids import SESSION_ID_LENGTH
 
 Check = Callable[[], list[Finding]]
+RUNNING = ("path", "version", "before", "problem", "hint")
+"""Members of `claude` in the daemon's status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def _checks(scene: Scene) -> dict[str, Check]:
     return {
         "installation.python": _program,
         "claude.found": lambda: _claude(scene.invocation, scene.config),
+        "claude.daemon": lambda: judged.judge_running_claude(_running_claude(scene.body)),
         "claude.login": lambda: [judged.judge_login(programs.look_at_login(env, scene.daemon.pid))],
         "directories.config": lambda: [places.judge_place(machine.look_at_place("config", paths.config), uid)],
         "directories.data": lambda: [places.judge_place(machine.look_at_place("data", paths.data), uid)],
@@ -134,6 +137,12 @@ def _claude(invocation: Invocation, config: Config | None) -> list[Finding]:
     configured = from_here if config is None else config.agent.claude
     env_pass = () if config is None else tuple(config.agent.env_pass)
     return judged.judge_claude(programs.look_at_claude(configured, invocation.env, env_pass))
+
+
+def _running_claude(body: Mapping[str, Any]) -> judged.RunningClaude:
+    """As the daemon says in its status; an older daemon says nothing."""
+    said = body.get("claude", {})
+    return judged.RunningClaude(**{name: str(said.get(name, "")) for name in RUNNING})
 
 
 def _sockets(scene: Scene) -> places.Sockets:

@@ -35,6 +35,7 @@ from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
+from betcode.daemon.claude_watch import ClaudeWatch
 from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
@@ -141,7 +142,7 @@ class _App:
         metrics = Metrics()
         claude, store = await self._claude_and_store(metrics, steps)
         try:
-            self.log.info("claude found", version=claude.version)
+            watched = ClaudeWatch(claude, self.log, lambda: claude_environment(self.config))
             launcher = KeeperLauncher(
                 self.paths.sessions,
                 claude,
@@ -172,7 +173,7 @@ class _App:
             with steps.step("restore"):
                 await restore_all(world, store.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
-            await self._serve(registry, store, metrics, steps)
+            await self._serve(registry, store, metrics, steps, watched)
         finally:
             await store.close()
             self.log.info("the daemon has stopped")
@@ -196,13 +197,15 @@ class _App:
             raise store
         return claude, store
 
-    async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps) -> None:
+    async def _serve(
+        self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps, claude: ClaudeWatch
+    ) -> None:
         def status() -> dict[str, Any]:
             daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
             size = store.intake_bytes
             warnings = [warning for warning in [size_warning(size)] if warning]
             database = {"path": str(self.paths.database), "state": store.state, "intake_bytes": size}
-            return {"daemon": daemon, "database": database | {"warnings": warnings}}
+            return {"daemon": daemon, "database": database | {"warnings": warnings}, "claude": claude.status()}
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
@@ -232,6 +235,7 @@ class _App:
             self.report.ready(os.getpid())
             registry.beside("sweep deleted sessions", sweep_leftovers(registry))
             registry.beside("look for other claudes", watch(registry.running))
+            registry.beside("look at the file of claude", claude.watch())
             removed = await self._stopped_or_removed(store)
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
             registry.stopping = True
@@ -304,9 +308,14 @@ def warn_of(settings: Loaded, log: JsonLog) -> None:
 async def check_claude(config: Config) -> ClaudeBinary:
     """Find claude, and refuse one that cannot be driven (PS-12). Raises BetcodeError `claude.*`."""
     claude = ClaudeBinary(config.agent.claude)
-    env = child_environment(os.environ, Options(), config.agent.env_pass)
+    env = claude_environment(config)
     await claude.checked(env.get("PATH", ""), env)
     return claude
+
+
+def claude_environment(config: Config) -> dict[str, str]:
+    """What a claude gets whose session has chosen nothing of its own."""
+    return child_environment(os.environ, Options(), config.agent.env_pass)
 
 
 def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world: World) -> None:

@@ -137,6 +137,10 @@ RERUN_WAIT_S: Final = 20.0
 """From a claude that is ready to the first sign of the turn that it should go on with by itself."""
 VERSION_WAIT_S: Final = 30.0
 """`claude --version` takes 0.02 to 0.6 s; a loaded machine ten times that."""
+CLAUDE_LOOK_S: Final = 10.0
+"""Between looks whether the file of claude was replaced: some calls of stat; `--version` only after a change."""
+CLAUDES_KNOWN_MAX: Final = 16
+"""Executables whose version is remembered: sessions may have a PATH of their own."""
 KEEPER_START_WAIT_S: Final = 30.0
 """From starting a keeper to its report."""
 KEEPER_CONNECT_WAIT_S: Final = 5.0
