@@ -84,8 +84,8 @@ BODIES: dict[str, Rows] = {
         (
             "claude",
             "object",
-            "`path` and `version` of the claude that the next processes get; `warnings`, sentences for people; `before`, its "
-            "version at the daemon's start, if another; `problem` and `hint`, where no new process is started.",
+            "`path` and `version` of the claude of the next processes; `warnings`, sentences for people; `before`, "
+            "its version at the daemon's start, if another; `problem` and `hint`, where no new process is started.",
         ),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),

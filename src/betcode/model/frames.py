@@ -189,7 +189,7 @@ class Queue(Request, frozen=True, kw_only=True, tag="queue"):
 
 
 class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
-    """Reply: `daemon`, `database`, `sessions`."""
+    """Reply: `daemon`, `database`, `claude`, `sessions`."""
 
 
 class Stop(Request, frozen=True, kw_only=True, tag="stop"):
