@@ -71,7 +71,7 @@ def test_a_claude_that_is_replaced_while_the_daemon_runs_concerns_new_processes_
             os.kill((await old.look())["claude_pid"], signal.SIGKILL)
             for _ in range(2):
                 assert (await said(made, client, old))[1] == "completed"
-            assert old.told.count("claude.changed") == 1
+            assert [event.get("code") for event in old.events].count("claude.changed") == 1
             status, findings = await looked(betcode)
             assert (status["before"], status["version"], "problem" in status) == ("2.1.330", dotted(TESTED), False)
             assert findings["claude.daemon"]["severity"] == "info"

@@ -44,9 +44,9 @@ def test_an_upgrade_is_told_once_and_stands_in_the_status(tmp_path: Path) -> Non
         put(tmp_path, "2.1.330")
         for _ in range(3):
             await watch.look()
-        assert len(log.lines) == 2
-        assert log.lines[1][0].startswith("claude was replaced")
-        assert {"before": "2.1.222", "now": "2.1.330"}.items() <= log.lines[1][1].items()
+        [(message, fields)] = log.lines
+        assert message.startswith("claude was replaced")
+        assert {"before": "2.1.222", "now": "2.1.330"}.items() <= fields.items()
         status = watch.status()
         assert (status["version"], status["before"]) == ("2.1.330", "2.1.222")
         assert len(status["warnings"]) == 1
@@ -61,8 +61,7 @@ def test_one_that_is_too_old_stops_new_processes_until_it_is_replaced_again(tmp_
         put(tmp_path, "2.1.139")
         await watch.look()
         await watch.look()
-        told = said(log)
-        assert [m.split(":")[0].split(";")[0] for m in told[1:]] == ["claude was replaced", "no new claude is started"]
+        assert [m[:18] for m in said(log)] == ["claude was replaced"[:18], "no new claude is started"[:18]]
         status = watch.status()
         assert "too old" in status["problem"]
         assert "2.1.222" in status["hint"]
@@ -81,7 +80,7 @@ def test_one_that_was_removed_is_told_once(tmp_path: Path) -> None:
         (tmp_path / "claude").unlink()
         await watch.look()
         await watch.look()
-        assert said(log)[1:] == ["no new claude is started; those that run go on"]
+        assert said(log) == ["no new claude is started; those that run go on"]
 
     asyncio.run(run())
 
@@ -94,7 +93,7 @@ def test_a_newer_one_than_was_tried_is_a_warning_once_and_is_used(tmp_path: Path
         await watch.look()
         put(tmp_path, f"{newer} again")
         await watch.look()
-        assert said(log) == ["claude found", "claude is newer than BetCode was tried with"]
+        assert said(log) == ["claude is newer than BetCode was tried with"]
         assert ["newer than" in warning for warning in watch.status()["warnings"]] == [True]
 
     asyncio.run(run())
@@ -113,7 +112,7 @@ def test_the_watch_looks_again_and_again(tmp_path: Path) -> None:
                         await asyncio.sleep(0.001)
         finally:
             task.cancel()
-        assert len(log.lines) == 3
+        assert len(log.lines) == 2
 
     asyncio.run(run())
 

@@ -142,6 +142,7 @@ class _App:
         metrics = Metrics()
         claude, store = await self._claude_and_store(metrics, steps)
         try:
+            self.log.info("claude found", version=claude.version)
             watched = ClaudeWatch(claude, self.log, lambda: claude_environment(self.config))
             launcher = KeeperLauncher(
                 self.paths.sessions,

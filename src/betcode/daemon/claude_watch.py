@@ -28,7 +28,6 @@ class ClaudeWatch:
         self._first = self._now = claude.newest
         self._problem: BetcodeError | None = None
         self._newer: set[str] = set()
-        log.info("claude found", version=claude.version)
         self._tell_newer(claude.version)
         claude.noticed = self._noticed
 

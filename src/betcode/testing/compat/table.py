@@ -156,7 +156,7 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
 def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The page."""
     versions = list(results)
-    held = max((str(stored["seen"]["question.held"][1]) for stored in results.values()), default="")
+    held = min(int(str(stored["seen"]["question.held"][1]).split()[0]) for stored in results.values())
     lines = [
         "# Versions of claude",
         "",
@@ -168,7 +168,7 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
         f"Needed: {dotted(OLDEST)} or later. Tried up to {dotted(TESTED)}: a newer one is used, with a "
         "warning. An older one is refused",
         "with exit status 78 and gets nothing: neither at the daemon's start nor later, when the file has changed.",
-        f"The question was held for {held}.",
+        f"The question was held for {held} s at least.",
         "",
     ]
     notes: dict[tuple[str, str], list[str]] = {}
@@ -201,7 +201,8 @@ def _degraded(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = [
         "## What degrades where",
         "",
-        "Of the versions that are taken; the session or `betcode doctor` says it too.",
+        "Of the versions that are taken, as far as they were tried. Where another one lacks something that BetCode",
+        "uses, its session says so once (`claude.limited`) and goes on without.",
         "",
     ]
     lines += ["| without | in | BetCode then |", "|---|---|---|"]
@@ -218,7 +219,7 @@ def _notes(notes: Mapping[tuple[str, str], Iterable[str]]) -> list[str]:
         return []
     lines = ["## Notes", ""]
     for number, ((row, note), versions) in enumerate(notes.items(), 1):
-        lines.append(f"{number}. {', '.join(versions)}, `{row}`: {note}")
+        lines.append(f"{number}. {', '.join(versions)}, `{row}`: {' '.join(note.split())}")
     return [*lines, ""]
 
 
