@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from betcode.core.inputs import Ended, Retry, Tick
+from betcode.core.effects import Say, StartProcess, Write
+from betcode.core.inputs import Ended, Retry, Started, Tick
 from betcode.core.life import state_of
+from betcode.model.conversation import Conversation
 from betcode.model.events import Notice, Status
-from betcode.model.facts import Fact, RunState
+from betcode.model.facts import Fact, RunState, ToolResult
 from betcode.model.policy import DEFAULT
-from betcode.testing.builders import Script, aborted, api_error, submit
+from betcode.testing.builders import Script, aborted, api_error, call, ready, submit, uuid
 
 LAST_WORDS = tuple(f"line {n}" for n in range(20))
 
@@ -50,3 +52,23 @@ def test_people_are_told_each_restart_with_its_number_and_at_the_end_why_it_stop
     script.feed(Retry(1, "ann"))
     assert state_of(script.session) == "SPAWNING"
     assert script.session.crashes_s == ()
+
+
+@pytest.mark.req("PS-5", "INV-1")
+def test_when_the_process_that_was_to_go_on_by_itself_dies_in_its_start_the_next_one_is_told_and_does_not_too() -> None:
+    stored = Conversation(found=True, messages=frozenset({uuid(1)}), results=frozenset({"toolu_1"}))
+    script = Script().working()
+    script.feed(call(), ToolResult("", "toolu_1", "made", is_error=False), Ended(1, None, 9, "killed", known=stored))
+    reruns = []
+    for run in (2, 3):
+        script.wait(60)
+        script.feed(Tick())
+        reruns += [effect.rerun for effect in script.last.effects if isinstance(effect, StartProcess)]
+        script.feed(Started(run))
+        if run == 2:
+            script.feed(Ended(run, None, 9, "killed", known=stored))
+    assert reruns == [True, False]
+    script.feed(ready())
+    [said] = [effect.command for effect in script.last.effects if isinstance(effect, Write)]
+    assert isinstance(said, Say)
+    assert "Go on from where you stopped" in said.text

@@ -16,6 +16,8 @@ from betcode.model.states import MessageState
 from betcode.testing.builders import Script, aborted, began, call, life, ready, result, submit, uuid
 
 GOOD = dotted(OLDEST)
+STORED = Conversation(found=True, messages=frozenset({uuid(1)}), results=frozenset({"toolu_1"}))
+"""Message 1 and the result of its call."""
 
 
 def answer(line: str, version: str = "", *, ok: bool = True) -> ControlAnswer:
@@ -99,6 +101,20 @@ def test_a_daemon_that_takes_over_a_process_that_was_being_asked_asks_it_again()
     assert next_daemon.session.process is Process.READY
 
 
+@pytest.mark.req("PS-12", "INV-1")
+def test_a_turn_that_such_a_process_was_to_go_on_with_fails_too_and_is_not_sent_again() -> None:
+    script = Script().working()
+    script.feed(call(), ToolResult("", "toolu_1", "made", is_error=False), Ended(1, None, 9, "killed", known=STORED))
+    script.wait(60)
+    script.feed(Tick())
+    for run in (2, 3):
+        script.feed(Started(run), answer("init", "2.1.139"))
+        assert not any(isinstance(command, Say) for command in given(script))
+        script.feed(Ended(run, 143, None, "term", known=STORED))
+    assert script.state(1) is MessageState.FAILED
+    assert not any(isinstance(effect, StartProcess) for effect in script.last.effects)
+
+
 @pytest.mark.req("PS-12")
 def test_another_version_than_that_of_the_last_process_is_told_once() -> None:
     script = started()
@@ -146,9 +162,8 @@ def test_one_that_takes_nothing_back_is_not_asked_to_again() -> None:
 
 @pytest.mark.req("PS-12", "PS-5")
 def test_one_that_does_not_go_on_by_itself_is_told_to_at_the_next_death() -> None:
-    stored = Conversation(found=True, messages=frozenset({uuid(1)}), results=frozenset({"toolu_1"}))
     script = Script().working()
-    script.feed(call(), ToolResult("", "toolu_1", "made", is_error=False), Ended(1, None, 9, "killed", known=stored))
+    script.feed(call(), ToolResult("", "toolu_1", "made", is_error=False), Ended(1, None, 9, "killed", known=STORED))
     script.wait(60)
     script.feed(Tick())
     assert [effect.rerun for effect in script.last.effects if isinstance(effect, StartProcess)] == [True]

@@ -144,7 +144,9 @@ def _go(draft: Draft, message: Message, moment: Moment, way: Way, news: Ended) -
 
 def tell(draft: Draft, message: Message, moment: Moment, known: Conversation, cause: str) -> None:
     """The next process, or this one, is told to go on with `message` and what is unknown about it."""
-    turn = draft.session.turn
+    turn, rerun = draft.session.turn, draft.session.rerun
+    if rerun is not None and rerun.message_id == message.id:
+        draft.set(rerun=None)  # one of the two: the next process is told, or goes on by itself
     text = recovery.told(message, moment, turn, known, cause, draft.session.tasks)
     reason = f"claude ended in the middle of it ({moment.value}); the next one is told so and goes on"
     draft.move_message(message, MessageState.QUEUED, reason, run=0, attempt=message.attempt + 1, told=text)
