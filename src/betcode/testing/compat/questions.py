@@ -36,7 +36,7 @@ def held(room: Room, findings: Findings, hold_s: float) -> Iterator[None]:
         _allow(claude, asked)
         result = claude.result()
         claude.end()
-        findings["question.held"] = Seen(not early, f"{waited:.0f} s" if not early else "it ran")
+        findings["question.held"] = Seen(not early, f"{waited:.0f} s{', it ran' if early else ''}")
         findings["question.allowed"] = Seen(claude.ran == ["ran"] and result["is_error"] is False, "")
 
 

@@ -156,7 +156,8 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
 def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The page."""
     versions = list(results)
-    held = min(int(str(stored["seen"]["question.held"][1]).split()[0]) for stored in results.values())
+    waited = (str(stored["seen"]["question.held"][1]).partition(" s")[0] for stored in results.values())
+    held = min((int(seconds) for seconds in waited if seconds.isdigit()), default=0)
     lines = [
         "# Versions of claude",
         "",
