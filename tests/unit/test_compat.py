@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from betcode.model.capabilities import OLDEST, dotted
-from betcode.testing.compat import table, wheels
+from betcode.testing.compat import table
 from betcode.testing.compat.recordings import Kept, trimmed
 from betcode.testing.compat.seen import Findings, Seen
 from betcode.testing.compat.wheels import BUNDLED, WHEELS, Fetched, fetch
@@ -27,7 +28,7 @@ def findings(**changed: Seen) -> Findings:
 def test_a_wheel_that_is_there_is_unpacked_once_and_nothing_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wheels.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     (tmp_path / "wheels").mkdir()
     wheel = tmp_path / "wheels" / f"claude_agent_sdk-{WHEELS[VERSION]}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
