@@ -157,11 +157,13 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
 )
 
 
+TIMED = ("question.held",)
+"""Rows whose cells say how long it was tried."""
+
+
 def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The page."""
     versions = list(results)
-    waited = (str(stored["seen"]["question.held"][1]).partition(" s")[0] for stored in results.values())
-    held = min((int(seconds) for seconds in waited if seconds.isdigit()), default=0)
     lines = [
         MARK,
         "",
@@ -175,7 +177,6 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
         f"Needed: {dotted(OLDEST)} or later. Tried up to {dotted(TESTED)}: a newer one is used, with a "
         "warning. An older one is refused",
         "with exit status 78 and gets nothing: neither at the daemon's start nor later, when the file has changed.",
-        f"The question was held for {held} s at least.",
         "",
     ]
     notes: dict[tuple[str, str], list[str]] = {}
@@ -194,7 +195,7 @@ def _cell(row: Row, version: str, seen: Any, notes: dict[tuple[str, str], list[s
         return "-"
     ok, note = seen
     if ok:
-        return "yes"
+        return f"yes, {note}" if row.id in TIMED else "yes"
     word = "no" if row.without or numbers(version) < OLDEST else "**NO**"
     if not note:
         return word
