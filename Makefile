@@ -57,6 +57,8 @@ chaos-recovery: $(STAMP)  ## real faults under the real claude; SEED=n, SCALE=k,
 trial-service: $(STAMP)  ## the tests of the service with a real systemd: Linux, as root (a container will do)
 	tools/with_cgroups.sh env BETCODE_REAL_SYSTEMD=$(or $(SYSTEMD),/lib/systemd/systemd) \
 		$(BIN)/python -m pytest -q tests/e2e/test_service.py
+compat: $(STAMP)  ## try what is needed of claude with eight of its versions (15 minutes, 1 GB); VERSIONS=2.1.222 for one
+	$(BIN)/python -m betcode.testing.compat $(VERSIONS)
 
 fmt: $(STAMP)  ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only --quiet .
@@ -86,4 +88,4 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
 	@touch $@
 
-.PHONY: help demo test check bench plant sim storm fuzz chaos-recovery trial-service fmt docs lock
+.PHONY: help demo test check bench plant sim storm fuzz chaos-recovery compat trial-service fmt docs lock

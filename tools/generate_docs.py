@@ -9,8 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `tools`, from whatever directory this is called
 
-from tools.docs import errors, limits, metrics, protocol, recovery, schema, settings
+from tools.docs import compatibility, errors, limits, metrics, protocol, recovery, schema, settings
 from tools.docs.markdown import COMMAND
+
+from betcode.testing.compat import table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -22,6 +24,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings.render,
     "metrics.md": metrics.render,
     "recovery.md": recovery.render,
+    table.PAGE: compatibility.render,
 }
 
 

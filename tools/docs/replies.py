@@ -120,6 +120,12 @@ BODIES: dict[str, Rows] = {
             "`used_bytes` by the processes of all sessions; `max_bytes`, how much that may be; `not_by_kernel`, why "
             "only the keepers hold each session's memory, empty where the kernel does so too.",
         ),
+        (
+            "claude",
+            "object",
+            "`path` and `version` of the claude of the next processes; `warnings`, sentences for people; `before`, "
+            "its version at the daemon's start, if another; `problem` and `hint`, where no new process is started.",
+        ),
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
     "Stop": (("within_s", "number", "Seconds until it has ended, at most."),),

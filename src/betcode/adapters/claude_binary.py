@@ -5,21 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from betcode.model import limits
+from betcode.model.capabilities import INSTALL_HINT, dotted, parsed, refusal
 from betcode.model.errors import BetcodeError
-
-VERSION_MIN = (2, 1, 222)
-"""Older versions can run a tool although nobody said yes, or lose a message that was sent again after a crash."""
-VERSION_TESTED = (2, 1, 330)
-"""The newest version that the test suite was run against."""
-INSTALL_HINT = 'Install it with `pip install "betcode[claude]"` or `npm install -g @anthropic-ai/claude-code`.'
-
-_VERSION = re.compile(r"\b(\d+)\.(\d+)\.(\d+)\b")
 
 
 def find_claude(configured: str, path: str) -> Path:
@@ -57,13 +50,26 @@ def find_claude(configured: str, path: str) -> Path:
     raise BetcodeError("claude.not_found", "no claude executable was found", hint=INSTALL_HINT)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An executable and what it said of itself; `problem` is what is wrong with it: code, message, hint."""
+
+    path: str
+    version: str
+    problem: tuple[str, str, str] | None = None
+
+
 class ClaudeBinary:
-    """The configured executable and its version, which is asked again whenever the file changes."""
+    """The configured executable, or the one on each PATH; asked for its version again whenever its file changes."""
 
     def __init__(self, configured: str) -> None:
         """`configured`: a path, or empty to search."""
         self.configured = configured
-        self._known: tuple[tuple[str, int, int], tuple[int, int, int]] | None = None
+        self.noticed: Callable[[Found | None, Found], None] = lambda before, now: None
+        """Called with what was known of a path and what is so now, when that is not the same."""
+        self._known: dict[str, tuple[Mark, Found]] = {}
+        self.newest: Found | None = None
+        """What was found good last."""
 
     async def checked(self, path: str, env: Mapping[str, str]) -> Path:
         """The executable, after its version was found good. `path` is the PATH to search, `env` the child's.
@@ -72,29 +78,62 @@ class ClaudeBinary:
             BetcodeError: see `find_claude`; `claude.too_old`; `claude.version_unknown`.
         """
         claude = find_claude(self.configured, path)
-        stat = claude.stat()
-        mark = (str(claude), stat.st_mtime_ns, stat.st_size)
-        if self._known is None or self._known[0] != mark:
-            self._known = (mark, await ask_version(claude, env))
-        version = self._known[1]
-        if version < VERSION_MIN:
-            raise BetcodeError(
-                "claude.too_old",
-                f"claude {dotted(version)} at {str(claude)!r} is too old",
-                hint=f"BetCode needs {dotted(VERSION_MIN)} or newer: older ones can run a tool unasked. {INSTALL_HINT}",
-            )
+        found = await self._look(claude, env)
+        if found.problem is not None:
+            raise refused(found.path, found.problem)
+        self.newest = found
         return claude
+
+    async def _look(self, claude: Path, env: Mapping[str, str]) -> Found:
+        """What is known of the file, or what it says now."""
+        mark = mark_of(claude)
+        known = self._known.get(str(claude))
+        if known is not None and known[0] == mark:
+            return known[1]
+        said = await ask_version(claude, env)
+        found = Found(str(claude), dotted(parsed(said) or ()), refusal(said))
+        before = self._known.pop(str(claude), None)
+        self._known[str(claude)] = (mark, found)
+        if len(self._known) > limits.CLAUDES_KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+        if before is None or before[1] != found:
+            self.noticed(before[1] if before else None, found)
+        return found
 
     @property
     def version(self) -> str:
-        """The version that was found last; empty before that."""
-        return dotted(self._known[1]) if self._known else ""
+        """The version that was found good last; empty before that."""
+        return self.newest.version if self.newest else ""
 
 
-async def ask_version(
-    claude: Path, env: Mapping[str, str], *, wait_s: float = limits.VERSION_WAIT_S
-) -> tuple[int, int, int]:
-    """What `claude --version` says. Raises BetcodeError `claude.version_unknown` or `claude.not_executable`."""
+def refused(path: str, problem: tuple[str, str, str]) -> BetcodeError:
+    """Why this executable is not driven: `problem` as of `capabilities.refusal`."""
+    code, what, hint = problem
+    return BetcodeError(code, f"{path!r}: {what}", hint=hint)
+
+
+Mark = tuple[str, int, int, int, int]
+
+
+def mark_of(claude: Path) -> Mark:
+    """What is different when the file was replaced: where it really is, file system, inode, time and size.
+
+    Raises BetcodeError `claude.not_executable` when it is gone by now.
+    """
+    try:
+        real, stat = os.path.realpath(claude), claude.stat()
+    except OSError as error:
+        raise BetcodeError(
+            "claude.not_executable", f"{str(claude)!r} cannot be looked at: {error.strerror}", hint=INSTALL_HINT
+        ) from error
+    return (real, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+async def ask_version(claude: Path, env: Mapping[str, str], *, wait_s: float = limits.VERSION_WAIT_S) -> str:
+    """What `claude --version` prints, shortened; empty when it says nothing in time.
+
+    Raises BetcodeError `claude.not_executable`.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             str(claude),
@@ -115,16 +154,4 @@ async def ask_version(
         process.kill()
         await process.wait()
         said = b""
-    found = _VERSION.search(said[:1000].decode("utf-8", "replace"))
-    if found is None:
-        raise BetcodeError(
-            "claude.version_unknown",
-            f"{str(claude)!r} --version does not tell its version",
-            hint=f"Is it Claude Code? BetCode needs {dotted(VERSION_MIN)} or newer. {INSTALL_HINT}",
-        )
-    return int(found[1]), int(found[2]), int(found[3])
-
-
-def dotted(version: tuple[int, int, int]) -> str:
-    """A version in its usual form."""
-    return ".".join(str(part) for part in version)
+    return said[:1000].decode("utf-8", "replace")

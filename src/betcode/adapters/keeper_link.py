@@ -36,6 +36,8 @@ def encode(line_id: str, command: Command) -> bytes:
             return claude_stdin.user_message(command.message_id, command.text)
         case effects.Initialize():
             return claude_stdin.initialize(line_id)
+        case effects.AskVersion():
+            return claude_stdin.ask_version(line_id)
         case effects.StopTurn():
             return claude_stdin.interrupt(line_id)
         case effects.Withdraw():

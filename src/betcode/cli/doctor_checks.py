@@ -37,6 +37,8 @@ from betcode.model.errors import BetcodeError
 from betcode.model.ids import SESSION_ID_LENGTH
 
 Check = Callable[[], list[Finding]]
+RUNNING = ("path", "version", "before", "problem", "hint")
+"""Members of `claude` in the daemon's status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ def _checks(scene: Scene) -> dict[str, Check]:
     return {
         "installation.python": _program,
         "claude.found": lambda: _claude(scene.invocation, scene.config),
+        "claude.daemon": lambda: judged.judge_running_claude(_running_claude(scene.body)),
         "claude.login": lambda: [_login(scene)],
         "directories.config": lambda: [places.judge_place(machine.look_at_place("config", paths.config), uid)],
         "directories.data": lambda: [places.judge_place(machine.look_at_place("data", paths.data), uid)],
@@ -172,6 +175,12 @@ def _service(invocation: Invocation) -> Installed:
     if problem := runs.problem():
         return Installed(runs.kind, str(file), problem=problem, program=gone)
     return Installed(runs.kind, str(file), program=gone, pid=runs.pid(service))
+
+
+def _running_claude(body: Mapping[str, Any]) -> judged.RunningClaude:
+    """As the daemon says in its status; an older daemon says nothing."""
+    said = body.get("claude", {})
+    return judged.RunningClaude(**{name: str(said.get(name, "")) for name in RUNNING})
 
 
 def _sockets(scene: Scene) -> places.Sockets:

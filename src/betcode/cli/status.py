@@ -32,7 +32,10 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         f"daemon    pid {daemon['pid']}, version {daemon['version']}, since {local(daemon['started_at'], seconds=True)}"
     )
     say(f"database  {database['state']}, {database['path']}")
-    for warning in database.get("warnings", []):
+    claude = body.get("claude", {})  # an older daemon says nothing of it
+    if claude.get("version"):
+        say(f"claude    {claude['version']}, {claude['path']}")
+    for warning in [*database.get("warnings", []), *claude.get("warnings", [])]:
         say(f"warning   {warning}")
     if pool := body.get("pool"):
         say(f"pool      {_pool_text(pool)}")

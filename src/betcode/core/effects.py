@@ -15,6 +15,11 @@ class Initialize:
 
 
 @dataclass(frozen=True, slots=True)
+class AskVersion:
+    """Ask claude which version it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """Give claude a user message."""
 
@@ -60,7 +65,7 @@ class RefuseControl:
     reason: str
 
 
-Command = Initialize | Say | Allow | Deny | StopTurn | Withdraw | RefuseControl
+Command = Initialize | AskVersion | Say | Allow | Deny | StopTurn | Withdraw | RefuseControl
 
 
 @dataclass(frozen=True, slots=True)

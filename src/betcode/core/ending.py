@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace as change
 
-from betcode.core import foreign, garbled, memory, messages, permissions, recovery, silence
+from betcode.core import foreign, garbled, memory, messages, permissions, recovery, shortfall, silence
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.inputs import Ended, Sighted
@@ -116,7 +116,7 @@ def _way(draft: Draft, message: Message, news: Ended) -> tuple[Moment, Way]:
         # claude runs a message again that it had taken into another's turn, drops one that something follows, and must
         # hear what became of its tasks.
         way = Way.TELL
-    if way is Way.RERUN and (news.known.rerun_spent or draft.session.tasks):
+    if way is Way.RERUN and (news.known.rerun_spent or draft.session.tasks or not draft.session.claude.reruns):
         way = Way.TELL
     return moment, way
 
@@ -221,6 +221,7 @@ def not_started(draft: Draft) -> None:
 
 def no_rerun(draft: Draft) -> None:
     """claude did not go on by itself: it is told to."""
+    shortfall.no_rerun(draft)
     turn = draft.session.rerun
     message = next((m for m in draft.session.messages if turn is not None and m.id == turn.message_id), None)
     draft.set(rerun=None, rerun_by_s=None)

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from betcode.core.pool import OPEN, Gate
 from betcode.core.turn import Turn, from_stored, to_stored
+from betcode.model.capabilities import UNKNOWN, Capabilities
 from betcode.model.ids import ClaudeSessionId, PermissionId, SessionId
 from betcode.model.rows import Message, Options, Permission, SessionRow
 from betcode.model.states import MessageState, SessionState
@@ -65,6 +68,10 @@ class Session:
     tasks: tuple[str, ...] = ()
     """Background tasks and subagents of the process that are alive, in claude's words."""
     cli_state: str = ""
+    claude: Capabilities = UNKNOWN
+    """What the newest process that was ready can do."""
+    probing: bool = False
+    """The process was asked for its version."""
     messages: tuple[Message, ...] = ()
     """Messages without an outcome, oldest first."""
     ended: tuple[Message, ...] = ()
@@ -158,6 +165,10 @@ def to_row(session: Session) -> SessionRow:
         "closing": session.closing,
         "closed": session.closed,
     }
+    if session.probing:
+        life["probing"] = True
+    if session.claude != UNKNOWN:
+        life["claude"] = msgspec.to_builtins(session.claude)
     if session.answers:
         life["answers"] = [list(answer) for answer in session.answers]
     if turn is not None:
@@ -214,6 +225,8 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         released=tuple(str(sign) for sign in life.get("released", ())),
         withheld=tuple(PermissionId(name) for name in life.get("withheld", ())),
         cli_state=str(life.get("cli_state", "")),
+        claude=msgspec.convert(life.get("claude", []), Capabilities),
+        probing=bool(life.get("probing")),
         messages=messages,
         permissions=permissions,
         held=bool(life.get("held")),

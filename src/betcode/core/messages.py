@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from msgspec.structs import replace as change
 
-from betcode.core import foreign, recovery, resting, silence
+from betcode.core import foreign, recovery, resting, shortfall, silence
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.effects import Say, StartProcess, Write
@@ -187,6 +187,7 @@ def delivered(draft: Draft, line_id: str) -> None:
 
 def on_lifecycle(draft: Draft, fact: Lifecycle) -> None:
     """claude's own report on one of our messages. What `cancelled` means only the turn's result tells."""
+    shortfall.on_lifecycle(draft, fact)
     message = next((m for m in draft.session.messages if m.uuid == fact.message_id and m.state in IN_CLAUDE), None)
     if message is None:
         return
@@ -227,6 +228,7 @@ def _next_turn(draft: Draft, before: Turn | None) -> Turn | None:
 
 def on_turn_started(draft: Draft, fact: TurnStarted) -> None:
     """`system/init`: claude works on the message that it called started, or on something of its own."""
+    shortfall.on_turn_started(draft, fact)
     started = next((m.id for m in draft.session.messages if m.state is MessageState.STARTED), "")
     turn = draft.session.turn or Turn(started)
     if turn.begun and not turn.message_id and started:

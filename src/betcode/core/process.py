@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from betcode.core import ending, memory, messages, permissions, queue, resting, silence
+from betcode.core import ending, memory, messages, permissions, queue, readiness, resting, silence
 from betcode.core.draft import Draft
-from betcode.core.effects import Initialize, Write
 from betcode.core.inputs import Behind, Close, Halt, NotWritten, Retry, Started, StartFailed, Written
 from betcode.core.life import Process
 from betcode.core.stopping import end_process
 from betcode.model import limits
 from betcode.model.events import Gap, Notice
-from betcode.model.facts import ControlAnswer
 from betcode.model.news import MemoryHigh, Troubled
 from betcode.model.states import MessageState
-
-READY_LINE = "init"
-"""Line id of the readiness probe."""
 
 
 def on_started(draft: Draft, news: Started) -> None:
@@ -24,8 +19,7 @@ def on_started(draft: Draft, news: Started) -> None:
     if news.run != session.run or session.process is Process.NONE:
         return
     if session.process in (Process.STARTING, Process.UNREADY):
-        draft.set(process=Process.UNREADY, ready_by_s=draft.now.steady_s + draft.policy.ready_wait_s)
-        draft.do(Write(session.run, READY_LINE, Initialize()))
+        readiness.probe(draft)
     now_s = draft.now.steady_s
     draft.set(heard_s=now_s, interrupted_s=now_s, read_s=now_s, garbled_s=now_s)
     draft.set(trusted_s=now_s + draft.policy.parse_error_window_s)
@@ -41,15 +35,6 @@ def on_started(draft: Draft, news: Started) -> None:
         end_process(draft, Process.FAILING)
     elif news.adopted:
         messages.pump(draft)  # what waited for a delay waits no longer: delays are not kept over a restart
-
-
-def on_ready(draft: Draft, fact: ControlAnswer) -> None:
-    """claude answered the probe: it takes messages now. An error answer also shows that it reads and answers."""
-    if fact.request_id == READY_LINE and draft.session.process is Process.UNREADY:
-        draft.set(process=Process.READY, ready_by_s=None)
-        if draft.session.rerun is not None:
-            draft.set(rerun_by_s=draft.now.steady_s + limits.RERUN_WAIT_S)
-        messages.pump(draft)
 
 
 def on_start_failed(draft: Draft, news: StartFailed) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from betcode.core import foreign, silence
+from betcode.core import foreign, shortfall, silence
 from betcode.core.draft import Draft
 from betcode.core.effects import StopTurn, Withdraw, Write
 from betcode.core.inputs import Clear, Interrupt, Release
@@ -51,7 +51,9 @@ def interrupt(draft: Draft, request: Interrupt) -> None:
 def to_withdraw(session: Session) -> list[Message]:
     """Messages that claude has beside that of its turn and has not begun: it would begin them after an interrupt."""
     turn = session.turn
-    return [m for m in session.messages if turn is not None and m.id != turn.message_id and m.state in GIVEN]
+    if turn is None or not session.claude.withdraws:
+        return []
+    return [m for m in session.messages if m.id != turn.message_id and m.state in GIVEN]
 
 
 def written_again(draft: Draft) -> None:
@@ -70,6 +72,7 @@ def on_withdrawn(draft: Draft, fact: ControlAnswer) -> None:
 
     The same process would drop a copy of it, so it has another uuid from here on.
     """
+    shortfall.on_refused(draft, fact, WITHDRAW)
     uuid = fact.request_id.removeprefix(WITHDRAW)
     for message in draft.session.messages:
         if message.uuid == uuid and message.state in GIVEN and fact.body.get("cancelled") is True:

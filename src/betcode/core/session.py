@@ -16,7 +16,19 @@ from __future__ import annotations
 
 from random import Random
 
-from betcode.core import ending, foreign, garbled, messages, permissions, process, queue, resting, restoring, silence
+from betcode.core import (
+    ending,
+    foreign,
+    garbled,
+    messages,
+    permissions,
+    process,
+    queue,
+    readiness,
+    resting,
+    restoring,
+    silence,
+)
 from betcode.core.draft import Decision, Draft
 from betcode.core.inputs import (
     Answer,
@@ -140,7 +152,7 @@ def _on_fact(draft: Draft, fact: Fact) -> None:
     silence.on_fact(draft, fact)
     match fact:
         case ControlAnswer():
-            process.on_ready(draft, fact)
+            readiness.on_answer(draft, fact)
             queue.on_withdrawn(draft, fact)
         case Lifecycle():
             messages.on_lifecycle(draft, fact)

@@ -34,6 +34,7 @@ from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
 from betcode.daemon.bounds import bounds_of, clients_max, memory_bytes_max, raise_file_limit
+from betcode.daemon.claude_watch import ClaudeWatch
 from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
@@ -149,6 +150,7 @@ class _App:
         claude, store = await self._claude_and_store(metrics, steps)
         try:
             self.log.info("claude found", version=claude.version)
+            watched = ClaudeWatch(claude, self.log, lambda: claude_environment(self.config))
             launcher = KeeperLauncher(
                 self.paths.sessions,
                 claude,
@@ -182,7 +184,7 @@ class _App:
             with steps.step("restore"):
                 await restore_all(world, store.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
-            await self._serve(registry, store, metrics, steps)
+            await self._serve(registry, store, metrics, steps, watched)
         finally:
             await store.close()
             self.log.info("the daemon has stopped")
@@ -206,7 +208,9 @@ class _App:
             raise store
         return claude, store
 
-    async def _serve(self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps) -> None:
+    async def _serve(
+        self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps, claude: ClaudeWatch
+    ) -> None:
         def status() -> dict[str, Any]:
             daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
             size = store.intake_bytes
@@ -214,7 +218,8 @@ class _App:
             database = {"path": str(self.paths.database), "state": store.state, "intake_bytes": size}
             total, kernel = registry.memory, self.kernel_holds_no_memory()
             memory = {"used_bytes": total.used, "max_bytes": total.limit, "not_by_kernel": kernel}
-            return {"daemon": daemon, "database": database | {"warnings": warnings}, "memory": memory}
+            database["warnings"] = warnings
+            return {"daemon": daemon, "database": database, "memory": memory, "claude": claude.status()}
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
@@ -246,6 +251,7 @@ class _App:
             registry.beside("look for other claudes", watch(registry.running))
             registry.beside("watch the memory of all sessions", watch_memory(registry))
             registry.beside("show life", show_life(self.report.notice, store.works, self.log))
+            registry.beside("look at the file of claude", claude.watch())
             removed = await self._stopped_or_removed(store)
             self.report.notice.stopping()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
@@ -319,13 +325,18 @@ def warn_of(settings: Loaded, log: JsonLog) -> None:
 async def check_claude(config: Config) -> ClaudeBinary:
     """Find claude, and refuse one that cannot be driven (PS-12). Raises BetcodeError `claude.*`."""
     claude = ClaudeBinary(config.agent.claude)
-    env = child_environment(os.environ, Options(), config.agent.env_pass)
+    env = claude_environment(config)
     await claude.checked(env.get("PATH", ""), env)
     return claude
 
 
 def _bounds(config: Config) -> tuple[int, int, int]:
     return config.daemon.slots, config.daemon.queue, config.daemon.processes_per_slot
+
+
+def claude_environment(config: Config) -> dict[str, str]:
+    """What a claude gets whose session has chosen nothing of its own."""
+    return child_environment(os.environ, Options(), config.agent.env_pass)
 
 
 def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world: World) -> None:

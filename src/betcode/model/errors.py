@@ -55,6 +55,8 @@ CODES: dict[str, Code] = {
     "claude.not_executable": Code(Exit.CLAUDE_NOT_FOUND, "The configured claude exists but cannot be executed."),
     "claude.too_old": Code(Exit.BAD_CONFIGURATION, "claude is older than the oldest version that is safe to drive."),
     "claude.version_unknown": Code(Exit.BAD_CONFIGURATION, "claude did not tell its version."),
+    "claude.changed": Code(Exit.AGENT_ERROR, "A session's new process is another version of claude than its last one."),
+    "claude.limited": Code(Exit.AGENT_ERROR, "This version of claude lacks something; BetCode does without it."),
     "config.invalid": Code(Exit.BAD_CONFIGURATION, "A configuration file or variable has a value that is not allowed."),
     "config.unwritable": Code(Exit.BAD_CONFIGURATION, "A directory that BetCode needs cannot be written."),
     "config.insecure": Code(Exit.BAD_CONFIGURATION, "A directory or socket is open to other users."),

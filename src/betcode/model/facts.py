@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from betcode.model.capabilities import UNKNOWN, Capabilities
+
 Scope = str
 """Empty for the main conversation, else the `parent_tool_use_id` of a subagent."""
 
@@ -145,12 +147,13 @@ class RequestWithdrawn(Fact, frozen=True, tag="request_withdrawn"):
 
 
 class ControlAnswer(Fact, frozen=True, tag="control_answer"):
-    """claude answered a control request of ours."""
+    """claude answered a control request of ours. `offer` is what the answer says of claude itself."""
 
     request_id: str
     ok: bool
     body: dict[str, Any] = field(default_factory=dict)
     error: str = ""
+    offer: Capabilities = UNKNOWN
 
 
 class TurnStarted(Fact, frozen=True, tag="turn_started"):

@@ -221,7 +221,7 @@ class GetDrift(Request, frozen=True, kw_only=True, tag="drift"):
 
 
 class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
-    """Reply: `daemon`, `database`, `memory`, `pool`, `sessions`."""
+    """Reply: `daemon`, `database`, `claude`, `memory`, `pool`, `sessions`."""
 
 
 class Stop(Request, frozen=True, kw_only=True, tag="stop"):

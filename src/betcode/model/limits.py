@@ -176,6 +176,10 @@ MEMORY_ROOM_S: Final = 1.0
 """Between looks at what all sessions use together; their keepers tell each 5 s, and when it becomes much."""
 KEEPER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Room for the keeper in its scope: it has 10 MB, and more while it takes in a large message."""
+CLAUDE_LOOK_S: Final = 10.0
+"""Between looks whether the file of claude was replaced: some calls of stat; `--version` only after a change."""
+CLAUDES_KNOWN_MAX: Final = 16
+"""Executables whose version is remembered: sessions may have a PATH of their own."""
 KEEPER_START_WAIT_S: Final = 30.0
 """From starting a keeper to its report."""
 KEEPER_CONNECT_WAIT_S: Final = 5.0

@@ -10,6 +10,7 @@ from betcode.core.inputs import Input, Saw, Started, Submit
 from betcode.core.instant import Instant
 from betcode.core.life import Session
 from betcode.core.session import step
+from betcode.model.capabilities import Capabilities
 from betcode.model.facts import ControlAnswer, Fact, Lifecycle, PermissionRequest, ToolCall, TurnResult, TurnStarted
 from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId, permission_id
 from betcode.model.rows import Message, Options
@@ -54,7 +55,7 @@ def question_id(request_id: str, run: int = 1) -> PermissionId:
 
 def ready() -> ControlAnswer:
     """claude answers the readiness probe."""
-    return ControlAnswer("init", ok=True)
+    return ControlAnswer("init", ok=True, offer=Capabilities(version="2.1.330"))
 
 
 def life(number: int, state: str) -> Lifecycle:

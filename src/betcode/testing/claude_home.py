@@ -42,7 +42,12 @@ def clean_env(home: Path, base_url: str, *, path: str | None = None) -> dict[str
 
 
 def bundled_claude() -> Path:
-    """The CLI inside the installed `claude-agent-sdk` wheel. Raises FileNotFoundError with what to install."""
+    """The CLI inside the installed `claude-agent-sdk` wheel, or another one that BETCODE_TEST_CLAUDE names.
+
+    Raises FileNotFoundError with what to install.
+    """
+    if other := os.environ.get("BETCODE_TEST_CLAUDE"):
+        return Path(other)
     found = importlib.util.find_spec("claude_agent_sdk")
     if found is not None and found.origin is not None:
         binary = Path(found.origin).parent / "_bundled" / "claude"

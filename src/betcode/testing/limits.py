@@ -37,3 +37,10 @@ EVIDENCE_CHARS: Final = 2_000  # of one text in the report
 # --- systemd on paper (testing/paper_systemctl) --------------------------------------------------------------------
 PAPER_START_S: Final = 60.0  # for the daemon to say that it is ready; a second, ten on a crowded machine
 PAPER_STOP_S: Final = 40.0  # between SIGTERM and SIGKILL, as in the unit
+# --- compat (testing/compat): the contract with older versions of the CLI -------------------------------------------
+COMPAT_FETCH_S: Final = 1_800.0  # a wheel is 90 to 180 MB
+COMPAT_ROOM_BYTES: Final = 2 * 1024**3  # free before a version is fetched: wheel and executable take 0.6 GB
+COMPAT_NEWS_S: Final = 60.0  # for what must come; a first start in a new home takes 6 s, more on a busy machine
+COMPAT_SILENCE_S: Final = 2.0  # for what must not come: the CLI answers within 0.3 s where it answers
+COMPAT_HOOK_S: Final = 3  # the time of a hook that nobody answers, in whole seconds
+COMPAT_HOLD_S: Final = 95.0  # a question is held this long: "after 60 s it runs anyway" would be seen

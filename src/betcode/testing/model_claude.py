@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from betcode.core.effects import Allow, Command, Deny, Initialize, RefuseControl, Say, StopTurn, Withdraw
+from betcode.core.effects import Allow, AskVersion, Command, Deny, Initialize, RefuseControl, Say, StopTurn, Withdraw
+from betcode.model.capabilities import Capabilities
 from betcode.model.conversation import Conversation as Stored
 from betcode.model.facts import (
     BadLine,
@@ -30,6 +31,8 @@ from betcode.model.facts import (
     Unknown,
     UserText,
 )
+
+VERSION = "2.1.330"
 
 
 @dataclass(slots=True)
@@ -172,7 +175,10 @@ class ModelClaude:
             return
         match self.stdin.pop(0):
             case Initialize():
-                self._print(ControlAnswer("init", ok=True))
+                named = self.run % 3 != 0  # some versions name theirs only when they are asked
+                self._print(ControlAnswer("init", ok=True, offer=Capabilities(version=VERSION if named else "")))
+            case AskVersion():
+                self._print(ControlAnswer("version", ok=True, offer=Capabilities(version=VERSION)))
             case Say() as said:
                 self._given(said.message_id)
             case StopTurn():

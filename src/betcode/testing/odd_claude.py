@@ -24,6 +24,8 @@ from random import Random
 from typing import Any, NoReturn
 
 ORDERS = "odd.json"
+GIVEN = "given"
+"""File in the session's directory: a line for each line that it was given, with its kind."""
 VERSION = "2.1.330"
 MIB = 1024 * 1024
 LETTERS = b"x" * 65_536
@@ -55,13 +57,22 @@ SHAPES: tuple[Any, ...] = (
 """Valid JSON of which nothing fits. A result among them has no message of ours, so it ends no turn of ours."""
 
 
-def install(folder: Path, real: Path) -> Path:
-    """Make the executable in `folder`; `real` is what it becomes for {"do": "real"}."""
-    path = folder / "odd-claude"
+def install(folder: Path, real: Path, *, version: str = VERSION, process: str = "", asked: str = "") -> Path:
+    """Make the executable in `folder`, or replace it in one step.
+
+    Args:
+        folder: where it is called `odd-claude`.
+        real: what it becomes for {"do": "real"}.
+        version: what it says to `--version`.
+        process: what a running one calls itself in its answer to `initialize`, if not `version`; "none" for nothing.
+        asked: what a running one says when it is asked for its version.
+    """
+    path, new = folder / "odd-claude", folder / "odd-claude.new"
     words = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(real)]
-    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
-    path.chmod(0o700)
-    return path
+    says = f"ODD_VERSION={shlex.quote(version)} ODD_PROCESS={shlex.quote(process)} ODD_ASKED={shlex.quote(asked)}"
+    new.write_text(f'#!/bin/sh\n{says} exec {shlex.join(words)} "$@"\n', encoding="utf-8")
+    new.chmod(0o700)
+    return new.replace(path)
 
 
 def order(directory: Path, do: str, **more: Any) -> None:
@@ -136,13 +147,23 @@ class OddClaude:
             self._take(line)
 
     def _take(self, line: dict[str, Any]) -> None:
+        with Path(GIVEN).open("a", encoding="utf-8") as given:
+            given.write(f"{line.get('request', line).get('subtype', line['type'])}\n")
         if line["type"] == "user":
             self._turn(line["uuid"])
         elif line["type"] == "control_request":
             if line["request"]["subtype"] == "initialize":
                 self._perform("initialize")
-            answer = {"subtype": "success", "request_id": line["request_id"], "response": {"session_state": "idle"}}
+            body = self._about(line["request"]["subtype"])
+            answer = {"subtype": "success", "request_id": line["request_id"], "response": body}
             self.say(type="control_response", response=answer)
+
+    def _about(self, subtype: str) -> dict[str, Any]:
+        """What it says of itself."""
+        if subtype == "get_binary_version":
+            return {"version": os.environ.get("ODD_ASKED", "")}
+        named = os.environ.get("ODD_PROCESS") or os.environ.get("ODD_VERSION") or VERSION
+        return {"session_state": "idle"} | ({} if named == "none" else {"claude_code_version": named})
 
     def _turn(self, message: str) -> None:
         self.message = message
@@ -362,7 +383,7 @@ def _give_up(_signal: int, _frame: object) -> None:
 def main(argv: list[str]) -> None:
     """`argv`: this file, the real claude, and claude's own arguments."""
     if "--version" in argv:
-        print(f"{VERSION} (Claude Code)")
+        print(f"{os.environ.get('ODD_VERSION', VERSION)} (Claude Code)")
         return
     try:
         orders: dict[str, Any] = json.loads(Path(ORDERS).read_bytes())

@@ -71,7 +71,7 @@ class PaperClaude:
         self.state.taken.append((run, line_id))
         match command:
             case Initialize():
-                self.state.printed += lines.control_response(line_id, {})
+                self.state.printed += lines.control_response(line_id, {"claude_code_version": lines.VERSION})
             case Say():
                 self.state.heard[command.message_id] = self.state.heard.get(command.message_id, 0) + 1
                 self.state.printed += lines.lifecycle(command.message_id, "started")

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from betcode.model import limits
+from betcode.model.capabilities import LIFECYCLE, Capabilities
 from betcode.model.facts import (
     BadLine,
     ControlAnswer,
@@ -150,7 +151,16 @@ def _control_response(line: dict[str, Any], problems: list[str]) -> list[Fact]:
     answer = fit(shapes.ControlAnswerLine, line, problems).response
     if not answer.request_id:
         return []
-    return [ControlAnswer(answer.request_id, answer.subtype == "success", answer.response or {}, answer.error or "")]
+    body = answer.response or {}
+    return [
+        ControlAnswer(answer.request_id, answer.subtype == "success", body, answer.error or "", _offer(body, problems))
+    ]
+
+
+def _offer(body: dict[str, Any], problems: list[str]) -> Capabilities:
+    said = fit(shapes.SelfDescription, body, problems, "response.response.")
+    lifecycle = True if LIFECYCLE in (said.capabilities or ()) else None
+    return Capabilities(version=said.claude_code_version or said.version or "", lifecycle=lifecycle)
 
 
 def _control_cancel_request(line: dict[str, Any], problems: list[str]) -> list[Fact]:

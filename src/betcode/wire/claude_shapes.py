@@ -212,6 +212,17 @@ class ControlAnswerLine(Shape, frozen=True):
     response: ControlAnswerBody
 
 
+class SelfDescription(Shape, frozen=True):
+    """`control_response.response.response`, as far as claude speaks of itself: of `initialize`, `get_binary_version`.
+
+    Longer than any version, so that nothing else is kept under its name.
+    """
+
+    claude_code_version: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)] | None = None
+    version: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)] | None = None
+    capabilities: list[str] | None = None
+
+
 class CancelLine(Shape, frozen=True):
     """`control_cancel_request`."""
 

@@ -26,6 +26,11 @@ def initialize(request_id: str) -> bytes:
     return _request(request_id, {"subtype": "initialize", "hooks": None})
 
 
+def ask_version(request_id: str) -> bytes:
+    """Which version the process is: for those whose answer to `initialize` does not say it."""
+    return _request(request_id, {"subtype": "get_binary_version"})
+
+
 def interrupt(request_id: str) -> bytes:
     """Stop the running turn; the process lives on."""
     return _request(request_id, {"subtype": "interrupt"})

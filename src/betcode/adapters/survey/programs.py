@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import betcode
-from betcode.adapters.claude_binary import VERSION_MIN, VERSION_TESTED, ask_version, find_claude
+from betcode.adapters.claude_binary import ask_version, find_claude
 from betcode.adapters.environment import child_environment
 from betcode.core.diagnosis.programs import Claude, Login, Program
 from betcode.model import limits
+from betcode.model.capabilities import OLDEST, TESTED, parsed, weakness
 from betcode.model.errors import BetcodeError
 from betcode.model.rows import Options
 
@@ -54,10 +55,14 @@ def look_at_claude(configured: str, env: Mapping[str, str], env_pass: Iterable[s
         chmod = str(error.hint) if error.code == "claude.not_executable" else ""
         return Claude(problem=str(error), hint=chmod or INSTALL["claude.not_found"])
     try:
-        version = asyncio.run(ask_version(path, own, wait_s=limits.DOCTOR_VERSION_WAIT_S))
+        said = asyncio.run(ask_version(path, own, wait_s=limits.DOCTOR_VERSION_WAIT_S))
     except BetcodeError as error:
         return Claude(str(path), problem=str(error), hint=INSTALL.get(error.code, INSTALL["claude.not_found"]))
-    return Claude(str(path), version, VERSION_MIN, VERSION_TESTED)
+    version = parsed(said)
+    if version is None:
+        problem = f"{str(path)!r} --version does not tell its version"
+        return Claude(str(path), problem=problem, hint=INSTALL["claude.version_unknown"])
+    return Claude(str(path), version, OLDEST, TESTED, weakness=weakness(version))
 
 
 def claude_home(env: Mapping[str, str]) -> Path:

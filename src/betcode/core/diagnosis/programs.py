@@ -32,6 +32,20 @@ class Claude:
     tested: Version = ()
     problem: str = ""
     hint: str = ""
+    weakness: str = ""
+    """Why an old version is not driven."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningClaude:
+    """The claude that the daemon found when it last looked. `problem`, `hint`: why it starts none with it."""
+
+    path: str = ""
+    version: str = ""
+    before: str = ""
+    """The version that was there when the daemon first looked, if it was another."""
+    problem: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +120,24 @@ def judge_claude(found: Claude) -> list[Finding]:
     between = f"needed {oldest} or later, tried up to {tested}"
     if found.version < found.oldest:
         update = 'pip install --upgrade "betcode[claude]"' if BUNDLED in found.path else f"{command(found.path)} update"
-        judged = error("claude.version", f"claude {version} is too old: {between}", update)
+        why = f"it {found.weakness}; " if found.weakness else ""
+        judged = error("claude.version", f"claude {version} is too old: {why}{between}", update)
     elif found.version > found.tested:
         judged = info("claude.version", f"claude {version} is newer than what this version was tried with: {between}")
     else:
         judged = ok("claude.version", f"claude {version}: {between}")
     return [there, judged]
+
+
+def judge_running_claude(found: RunningClaude) -> list[Finding]:
+    """What the daemon says of its claude: nothing to say where there is no daemon."""
+    if found.problem:
+        what = f"the daemon starts no new claude: {found.problem}; those that run go on"
+        return [error("claude.daemon", what, found.hint or "betcode doctor")]
+    if found.before:
+        what = f"claude was replaced while the daemon ran: {found.version} now, {found.before} at its start"
+        return [info("claude.daemon", f"{what}; a session gets it with its next process")]
+    return [ok("claude.daemon", f"the daemon found claude {found.version}, {found.path}")] if found.version else []
 
 
 def judge_login(found: Login) -> Finding:

@@ -282,7 +282,10 @@ class ModelClaude:
 
     def _on_control(self, request_id: str, request: dict[str, Any]) -> None:
         if request["subtype"] == "initialize":
-            self.print(lines.control_response(request_id, {"commands": [], "pid": 1}))
+            named = {"claude_code_version": lines.VERSION} if self.record.run % 3 else {}  # older ones do not say it
+            self.print(lines.control_response(request_id, {"commands": [], "pid": 1} | named))
+        elif request["subtype"] == "get_binary_version":
+            self.print(lines.control_response(request_id, {"version": lines.VERSION}))
         elif request["subtype"] == "cancel_async_message":
             uuid = request["message_uuid"]
             there = uuid in self.queue
