@@ -247,11 +247,7 @@ class _App:
                 await server.start(rng=Random(), retrying=self._bind_failed)
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
-            registry.beside("sweep deleted sessions", sweep_leftovers(registry))
-            registry.beside("look for other claudes", watch(registry.running))
-            registry.beside("watch the memory of all sessions", watch_memory(registry))
-            registry.beside("show life", show_life(self.report.notice, store.works, self.log))
-            registry.beside("look at the file of claude", claude.watch())
+            self._begin_watching(registry, store, claude)
             removed = await self._stopped_or_removed(store)
             self.report.notice.stopping()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
@@ -269,6 +265,13 @@ class _App:
                 f"the data directory {str(self.paths.data)!r} was removed while the daemon ran",
                 hint="Its sessions end. The next command starts a daemon with an empty data directory.",
             )
+
+    def _begin_watching(self, registry: Registry, store: SqliteStore, claude: ClaudeWatch) -> None:
+        registry.beside("sweep deleted sessions", sweep_leftovers(registry))
+        registry.beside("look for other claudes", watch(registry.running))
+        registry.beside("watch the memory of all sessions", watch_memory(registry))
+        registry.beside("show life", show_life(self.report.notice, store.works, self.log))
+        registry.beside("look at the file of claude", claude.watch())
 
     def _bind_failed(self, error: BetcodeError, pause_s: float) -> None:
         self.log.warning("the socket is tried again", error_type=error.code, detail=str(error), after_s=pause_s)
