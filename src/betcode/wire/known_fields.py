@@ -53,8 +53,8 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
             "additional_directories agents analytics_disabled apiKeySource capabilities claude_code_version cwd"
             " fast_mode_disabled_reason fast_mode_state mcp_servers memory_paths messaging_socket_path model"
             " original_cwd output_style per_turn_effort_active permissionMode plugins product_feedback_disabled"
-            " sandbox_enabled served_by_anthropic skills slash_commands terminal_slash_commands tools ultrathink_available"
-            " ultrathink_typed_raises view_mode",
+            " sandbox_enabled served_by_anthropic skills slash_commands terminal_slash_commands tools"
+            " ultrathink_available ultrathink_typed_raises view_mode",
         ),
         ("system/session_state_changed", _SYSTEM, "state"),
         ("system/status", _SYSTEM | _UUIDS, "permissionMode status"),
