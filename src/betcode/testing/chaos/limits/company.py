@@ -33,7 +33,7 @@ from betcode.testing.odd_sessions import DAEMON_MIB_MAX, KEEPER_MIB_MAX, MIB, fo
 WARM_TURNS: Final = 1
 """The first one contains the start of the CLI, and is not counted."""
 TURNS_MIN: Final = 4
-"""Before, and beside: at 16 words each."""
+"""Before it is disturbed."""
 LATE_S_MAX: Final = 1.0
 """Words, 19 in 20. Less than 0.1 s is usual."""
 FIRST_S_MAX: Final = 5.0
@@ -168,7 +168,7 @@ async def company(stage: Stage) -> AsyncIterator[Company]:
     order(directory, "real")  # where `claude` is the odd one
     talk = await stage.talk(directory)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", worker.__name__, str(stage.made.paths.socket), talk.session),
+        *(sys.executable, "-P", worker.__file__, str(stage.made.paths.socket), talk.session),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -200,7 +200,9 @@ async def diagnosed(stage: Stage, talk: Talk) -> dict[str, Any]:
     found: dict[str, Any] = said.json()
     stage.evidence["doctor"] = {
         "history": [entry["what"][:400] for entry in found["history"]][-6:],
-        "runs": [{k: run[k] for k in run if k in ("run", "out_bytes", "peak_bytes", "how")} for run in found["runs"]],
+        "runs": [
+            {k: run[k] for k in run if k in ("run", "journal_bytes", "peak_rss_bytes", "how")} for run in found["runs"]
+        ],
         "now": found["now"],
     }
     return found

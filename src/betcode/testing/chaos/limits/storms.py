@@ -97,7 +97,8 @@ async def _unknown_kinds(stage: Stage) -> str:
     stage.check(state == "completed", f"the message ended as {state}")
     printed, told_max = rounds * NEW_KINDS, limits.UNKNOWN_LINES_TOLD
     rows = len(talk.view.of("unknown"))
-    stage.check(min(printed, told_max) <= rows + 1 <= told_max + 2, f"{rows} events of {printed} lines")
+    meant = min(printed, told_max) + max(0, int(math.log2(printed / told_max)))
+    stage.check(rows == meant, f"{rows} events of {printed} lines, not {meant}")
     others = len(talk.view.events) - rows
     stage.check(others < 60, f"{others} more events")
     few(stage, talk, before, events_max=told_max + 100)

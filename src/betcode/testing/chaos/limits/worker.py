@@ -1,4 +1,4 @@
-"""`python -m betcode.testing.chaos.limits.worker SOCKET SESSION`: a person at work, with a stopwatch.
+"""`python worker.py SOCKET SESSION`: a person at work, with a stopwatch.
 
 One short turn after the other in a session that exists, until standard input ends. For each a line of JSON on standard
 output. It is a process of its own, so that nothing that happens in the one that measures delays its clock.
@@ -24,8 +24,8 @@ from betcode.model.frames import Send
 from betcode.testing.chaos.talk import FINAL
 from betcode.testing.installation import scripted
 
-WORDS: Final = 16
-WORD_MS: Final = 40
+WORDS: Final = 64
+WORD_MS: Final = 10
 PREFIX: Final = "w"
 TITLE: Final = "short"
 SCRIPT: Final = scripted(TITLE, {"words": WORDS, "prefix": PREFIX, "delta_ms": WORD_MS})
