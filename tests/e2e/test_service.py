@@ -151,6 +151,9 @@ def test_what_needs_a_daemon_starts_the_service_and_a_stray_one_is_told_and_repl
     assert (found["severity"], found["hint"]) == ("warning", "betcode daemon restart")
     assert betcode("daemon", "restart").status == 0
     assert daemon_pid(betcode) == main_pid() != stray
+    removed = unseen("daemon", "uninstall")
+    assert (removed.status, files(made), daemon_pid(betcode)) == (0, [], main_pid())
+    assert "only its files were removed, and a daemon that runs goes on" in removed.err
 
 
 @pytest.mark.req("RS-1", "PS-12")
@@ -196,7 +199,7 @@ def test_an_installation_that_fails_leaves_everything_as_it_was(
 
 
 @pytest.mark.req("RS-1")
-def test_without_a_service_manager_nothing_is_installed_and_the_way_to_go_is_told(made: Installation) -> None:
+def test_without_a_supervisor_nothing_is_installed_and_the_way_to_go_is_told(made: Installation) -> None:
     betcode = Command(made.env, made.project).with_env(XDG_RUNTIME_DIR=str(made.home / "none"))
     ended = betcode("daemon", "install", "--json")
     assert (ended.status, ended.json()["error"]["code"]) == (2, "service.unavailable")

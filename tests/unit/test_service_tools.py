@@ -115,9 +115,9 @@ def test_launchd_is_told_to_load_start_restart_and_unload(tmp_path: Path) -> Non
         f'case "$1" in print) [ -e {tmp_path}/loaded ] || case "$2" in */betcode.daemon) exit 1;; esac;'
         f' echo "	pid = 42";; bootstrap) touch {tmp_path}/loaded;; bootout) rm {tmp_path}/loaded;; esac',
     )
-    launchd = Launchd({"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/Users/x"})
+    launchd = Launchd({"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/srv/x"})
     target = f"gui/{os.geteuid()}/betcode.daemon"
-    file = "/Users/x/Library/LaunchAgents/betcode.daemon.plist"
+    file = "/srv/x/Library/LaunchAgents/betcode.daemon.plist"
     assert (launchd.problem(), str(launchd.file(SERVICE))) == ("", file)
     launchd.register(SERVICE)
     launchd.restart(SERVICE)
@@ -137,7 +137,7 @@ def test_launchd_is_told_to_load_start_restart_and_unload(tmp_path: Path) -> Non
 
 def test_what_launchd_refuses_is_told_with_its_words(tmp_path: Path) -> None:
     program(tmp_path, "launchctl", 'case "$1" in print) exit 1;; esac; echo "Bootstrap failed: 5" >&2; exit 5')
-    launchd = Launchd({"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/Users/x"})
+    launchd = Launchd({"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/srv/x"})
     assert launchd.problem() == "launchd does not answer"
     with pytest.raises(BetcodeError, match=r"launchctl bootstrap .*: Bootstrap failed: 5") as caught:
         launchd.start(SERVICE)

@@ -37,6 +37,10 @@ class Launchd:
         """As `Supervisor`."""
         return Path(self._env.get("HOME") or Path.home()) / "Library/LaunchAgents" / f"{label(service)}.plist"
 
+    def links(self, service: Service) -> list[Path]:
+        """As `Supervisor`: none."""
+        return []
+
     def text(self, service: Service) -> str:
         """As `Supervisor`."""
         return agent_text(service)

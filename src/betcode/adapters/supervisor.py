@@ -29,6 +29,10 @@ class Supervisor(Protocol):
         """Where the service is described."""
         ...
 
+    def links(self, service: Service) -> list[Path]:
+        """What `register` leaves besides."""
+        ...
+
     def text(self, service: Service) -> str:
         """What stands there."""
         ...

@@ -41,6 +41,10 @@ class UserSystemd:
         home = self._env.get("XDG_CONFIG_HOME") or f"{self._env.get('HOME') or Path.home()}/.config"
         return Path(home) / "systemd/user" / unit_name(service)
 
+    def links(self, service: Service) -> list[Path]:
+        """As `Supervisor`."""
+        return [self.file(service).parent / "default.target.wants" / unit_name(service)]
+
     def text(self, service: Service) -> str:
         """As `Supervisor`."""
         return unit_text(service)

@@ -76,12 +76,14 @@ def install(invocation: Invocation) -> Installed:
         runs.register(service)
         stopped = stop_stray(invocation, runs, service)
         begin(invocation, runs, service)
-    except BetcodeError as error:
+    except BaseException as error:  # also when somebody presses ctrl-c meanwhile
         left = _undo(runs, service, file, before)
         if stopped and before is None:
             with suppress(BetcodeError):  # the first error is what people must know
                 asyncio.run(invocation.start_daemon())
-        raise BetcodeError(error.code, f"{error}\n{left}", hint=error.hint) from error
+        if isinstance(error, BetcodeError):
+            raise BetcodeError(error.code, f"{error}\n{left}", hint=error.hint) from error
+        raise
     done.commands = runs.tools.ran
     linger = look_at_linger(invocation.env, invocation.paths.runtime)
     done.warnings = [*linger_words(linger), *_left_out(site, left_out)]
@@ -102,7 +104,9 @@ def uninstall(invocation: Invocation) -> Installed | None:
     done = Installed(runs.kind, service.name, str(file), "")
     problem = runs.problem()
     if problem:
-        done.warnings.append(f"{problem}: only its file was removed, and a daemon that runs goes on")
+        done.warnings.append(f"{problem}: only its files were removed, and a daemon that runs goes on")
+        for link in runs.links(service):
+            _remove(link)
     else:
         runs.withdraw(service)
     _remove(file)
