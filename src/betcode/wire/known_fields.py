@@ -22,7 +22,8 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
             "assistant",
             _COMMON | _UUIDS,
             "aborted agent_id api_error api_error_params api_error_status api_error_type error is_api_error_message"
-            " message parent_tool_use_id request_id resume_reason subagent_type task_description timestamp",
+            " message parent_tool_use_id request_id resume_reason subagent_type task_description"
+            " thinking_display thinking_duration_ms timestamp",
         ),
         ("attachment", _COMMON, "attachment parent_tool_use_id timestamp"),
         ("command_lifecycle", _COMMON, "command_uuid state"),
@@ -73,6 +74,7 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
             _SYSTEM,
             "description is_backgrounded prompt run_id spawn_depth subagent_type task_id task_type tool_use_id",
         ),
+        ("system/thinking_tokens", _SYSTEM | _UUIDS, "estimated_tokens estimated_tokens_delta"),
         ("system/task_updated", _SYSTEM, "patch run_id task_id"),
         (
             "user",
