@@ -20,6 +20,7 @@ RARE = (
     "flush",
     "spoil",
     "swell",
+    "swell",
     "crowd",
     "crowd",
 )
