@@ -1,7 +1,7 @@
 """Proves that the chaos experiments can fail: runs them on a copy of the code with one bug of tools/planted_chaos.toml.
 
-`make chaos-recovery PLANT=name`; `PLANT=list` names the bugs. The exit status is that of the experiments: 1 when the
-bug was noticed. The report is written as without a bug.
+`make chaos-recovery PLANT=name`, or another target; `PLANT=list` names its bugs. The exit status is that of the
+experiments: 1 when the bug was noticed. The report is written as without a bug.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `tools`, from whatever directory this is called
 
 from tools.plant import ROOT, Bug, make_copy, planted
+
+from betcode.testing.chaos.__main__ import experiments_of
 
 TABLE = ROOT / "tools/planted_chaos.toml"
 
@@ -38,7 +40,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("name", help="the bug; or list")
     parser.add_argument("target", help="such as recovery; what follows is handed on")
     options, rest = parser.parse_known_args(argv)
-    bugs = read_table()
+    ids = {experiment.id for experiment in experiments_of(options.target)}
+    bugs = [bug for bug in read_table() if ids.issuperset(bug.tests)]
     if options.name == "list":
         for bug in bugs:
             print(f"{bug.name:32} {bug.req:6} {bug.file}; noticed by {', '.join(bug.tests)}")
