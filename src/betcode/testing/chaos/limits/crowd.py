@@ -25,6 +25,8 @@ SLOTS: Final = 4
 PLACES: Final = SLOTS * limits.PROCESSES_PER_SLOT
 TURNS: Final = 10
 WORDS: Final = 10
+GIVEN: Final = ("delivering", "delivered", "started")
+"""States of a message that claude has, or is being given."""
 SLACK: Final = 2 * SLOTS
 """Turns that may begin before one that came first: those on the other slots while its process ends or lacks a place."""
 IDLE_S: Final = 8.0
@@ -74,11 +76,13 @@ def waits_of(number: int, person: Person) -> list[Wait]:
     for event, moment_s in zip(person.talk.view.events, person.talk.view.moments_s, strict=True):
         if event["kind"] == "status" and event["state"] == "SPAWNING":
             starts_s = moment_s
-        elif event["kind"] == "message_state" and event["state"] == "delivered":
+        elif event["kind"] != "message_state":
+            continue
+        elif event["state"] in GIVEN and event["message_id"] in sent:
             granted_s = moment_s if starts_s is None else starts_s
-            found.append(Wait(number, min(granted_s, max(free_s, sent[event["message_id"]])), granted_s))
+            found.append(Wait(number, min(granted_s, max(free_s, sent.pop(event["message_id"]))), granted_s))
             starts_s = None
-        elif event["kind"] == "message_state" and event["state"] == "completed":
+        elif event["state"] == "completed":
             free_s = moment_s
     return found
 
