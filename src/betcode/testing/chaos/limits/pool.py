@@ -137,7 +137,7 @@ async def refused(stage: Stage, talk: Talk, *, what: str = "a message") -> float
     except BetcodeError as error:
         took_s = time.monotonic() - begun_s
         stage.check(error.code == FULL_CODE, f"refused as {error.code}, not {FULL_CODE}: {error}")
-        stage.check(error.exit_status is Exit.RATE_LIMITED, f"refused with exit status {error.exit_status}")
+        stage.check(error.exit_status == Exit.RATE_LIMITED, f"refused with exit status {error.exit_status}")
         stage.check(error.hint, "the refusal says nothing of what to do")
         return took_s
     raise AssertionError("a full queue took one more session")
