@@ -1,12 +1,13 @@
 """Proves that the chaos experiments can fail: runs them on a copy of the code with one bug of tools/planted_chaos.toml.
 
 `make chaos-recovery PLANT=name`, or another target; `PLANT=list` names its bugs. The exit status is that of the
-experiments: 1 when the bug was noticed. The report is written as without a bug.
+experiments: 1 when the bug was noticed, 2 when none was run. The report is written as without a bug.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `tools`, fro
 from tools.plant import ROOT, Bug, make_copy, planted
 
 from betcode.testing.chaos.__main__ import experiments_of
+from betcode.testing.chaos.experiment import NOT_RUN
 
 TABLE = ROOT / "tools/planted_chaos.toml"
 
@@ -58,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
         file.write_text(planted(file.read_text("utf-8"), bug), "utf-8")
         print(f"planted: {bug.name} in {bug.file}", flush=True)
         report = ROOT / "build/chaos" / f"{options.target}.json"
+        report.unlink(missing_ok=True)
         only = [f"--only={experiment}" for experiment in bug.tests]
         command = [copy / ".venv/bin/python", "-m", "betcode.testing.chaos", options.target, "--report", report]
         experiments = subprocess.Popen(
@@ -69,8 +72,18 @@ def main(argv: Sequence[str]) -> int:
             if experiments.poll() is None:
                 experiments.terminate()
                 experiments.wait()
+    if status == 1 and not ran(report):
+        print("the experiments did not run, so nothing was noticed")
+        return 2
     print({0: "the bug was NOT noticed", 1: "the bug was noticed"}.get(status, f"the experiments ended with {status}"))
     return status
+
+
+def ran(report: Path) -> bool:
+    """Whether an experiment came to a result. A copy that cannot even be started ends with status 1 too."""
+    if not report.exists():
+        return False
+    return any(not result["observed"].startswith(NOT_RUN) for result in json.loads(report.read_text("utf-8")))
 
 
 if __name__ == "__main__":

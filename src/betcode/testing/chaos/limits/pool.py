@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Final
 
+from betcode.model import limits
 from betcode.model.errors import BetcodeError, Exit
 from betcode.model.frames import GetStatus, Interrupt, ListSessions
 from betcode.testing.chaos.experiment import Experiment
@@ -94,6 +95,14 @@ def order_of(stage: Stage, step: int = 0) -> list[str]:
     return list(asked)
 
 
+def check_lived(stage: Stage, slots: int, *, asking: int = 0) -> int:
+    """No more claudes lived at once than there are places, and one more for each session that asked a person."""
+    allowed = slots * limits.PROCESSES_PER_SLOT + asking
+    stage.evidence["claudes_at_once"] = stage.watch.most
+    stage.check(stage.watch.most <= allowed, f"{stage.watch.most} claudes lived at the same time, {allowed} may")
+    return stage.watch.most
+
+
 def check_most(stage: Stage, allowed: int) -> int:
     """So many turns, and no more, were answered by the model at the same time."""
     most: int = stage.made.model.stats()["active_max"]
@@ -163,6 +172,7 @@ async def _full(stage: Stage) -> str:
     late = [word for n, word in enumerate(order) if abs(n - int(word.split()[1])) > SLOTS]  # starts differ in length
     stage.check(not late, f"{late} did not come in the order in which they were sent: {order}")
     most = check_most(stage, SLOTS)
+    check_lived(stage, SLOTS)
     await becomes(stage, working=0, waiting=0)
     stage.evidence["looks_at_the_queue"] = len(seen)
     return f"places {sorted(now.values())}, {most} turns at once, in order: {', '.join(w.split()[1] for w in order)}"
@@ -246,6 +256,7 @@ async def _waiting_for_people(stage: Stage) -> str:
     await ended(stage, queued, 20)
     _check_answers_first(stage)
     check_most(stage, SLOTS + 1)
+    check_lived(stage, SLOTS, asking=ASKERS)
     stage.check(sum(asks[0][0].counters().values()) == ASKERS, "not each tool ran once")
     await becomes(stage, working=0, waiting=0)
     return f"{ASKERS} questions held no slot; answered beside {SLOTS} running turns they went on before {QUEUED} others"
@@ -285,6 +296,7 @@ async def _daemon_killed(stage: Stage) -> str:
     await becomes(stage, working=0, waiting=0)
     await late.goes_on()
     most = check_most(stage, SLOTS + 1)
+    check_lived(stage, SLOTS, asking=1)
     return f"all {SLOTS + QUEUE + 1} messages answered once, {most} turns at once, nobody waits any more"
 
 
