@@ -1,4 +1,4 @@
-"""`python -m betcode.testing.chaos recovery`, which `make chaos-recovery` calls. Exit status 1 when one is not ok."""
+"""`python -m betcode.testing.chaos TARGET`, which `make chaos-TARGET` calls. Exit status 1 when one is not ok."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from betcode.testing.chaos.experiment import Experiment
 from betcode.testing.chaos.runner import Series
 from betcode.testing.limits import CHAOS_LANES
 
-TARGETS = ("recovery",)
+TARGETS = ("recovery", "limits")
 """Packages beside this file with a tuple EXPERIMENTS."""
 
 

@@ -35,6 +35,8 @@ class ProcessWatch:
         self.doubles: set[str] = set()
         """Conversations with two living claudes at the same time, with their pids."""
         self.samples = 0
+        self.most = 0
+        """The most conversations with a living claude at the same time."""
         self.claudes: set[int] = set()
         """Pids of all that were seen."""
 
@@ -61,6 +63,7 @@ class ProcessWatch:
             if conversation := self._known[key]:
                 living.setdefault(conversation, []).append(process)
         self.samples += 1
+        self.most = max(self.most, len(living))
         for conversation, found in living.items():
             self.claudes.update(p.pid for p in found)
             pids = {p.pid for p in found}

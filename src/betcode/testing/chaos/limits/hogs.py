@@ -1,0 +1,5 @@
+"""Sessions that use too much."""
+
+from betcode.testing.chaos.experiment import Experiment
+
+HOGS: tuple[Experiment, ...] = ()
