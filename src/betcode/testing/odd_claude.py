@@ -253,9 +253,11 @@ class OddClaude:
         self.sleep()
 
     def stderr(self) -> str:
-        """Write `mib` MiB to stderr, in lines."""
+        """Write `mib` MiB to stderr, in lines; then exit with `code` if there is one."""
         for number in range(int(self.orders["mib"]) * MIB // 4096):
             put(b"complaint %08d " % number + LETTERS[:4076] + b"\n", 2)
+        if "code" in self.orders:
+            os._exit(int(self.orders["code"]))
         return "complained"
 
     def binary(self) -> str:
@@ -351,8 +353,10 @@ class OddClaude:
         return "bytes"
 
     def lines(self) -> str:
-        """Print `lines`, each in hex."""
-        put(b"".join(bytes.fromhex(line) + b"\n" for line in self.orders["lines"]))
+        """Print `lines`, each in hex, `rounds` times all of them."""
+        lines = b"".join(bytes.fromhex(line) + b"\n" for line in self.orders["lines"])
+        for _ in range(int(self.orders.get("rounds", 1))):
+            put(lines)
         return "printed"
 
     def nuls(self) -> str:

@@ -73,9 +73,10 @@ class Stage:
         if (moment_s := talk.view.went_on_s(after)) is not None:
             self.took(moment_s - since_s, target_s=target_s)
 
-    async def talk(self, **options: Any) -> Talk:
-        """A new session in the installation's project, and a viewer of it."""
-        body = await self.client.request(Create(directory=str(self.made.project), options=self.made.options(**options)))
+    async def talk(self, directory: Path | None = None, **options: Any) -> Talk:
+        """A new session, in the installation's project unless elsewhere, and a viewer of it."""
+        where = str(directory or self.made.project)
+        body = await self.client.request(Create(directory=where, options=self.made.options(**options)))
         viewer = self.made.client(seed=self.rng.randrange(1_000_000))
         await viewer.__aenter__()
         talk = Talk(
