@@ -54,6 +54,10 @@ chaos-recovery: $(STAMP)  ## real faults under the real claude; SEED=n, SCALE=k,
 	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) recovery \
 		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
 
+chaos-limits: $(STAMP)  ## full pool and queue, sessions that use too much; SEED=n, SCALE=k, ONLY=id, PLANT=bug or list
+	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) limits \
+		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
+
 trial-service: $(STAMP)  ## the tests of the service with a real systemd: Linux, as root (a container will do)
 	tools/with_cgroups.sh env BETCODE_REAL_SYSTEMD=$(or $(SYSTEMD),/lib/systemd/systemd) \
 		$(BIN)/python -m pytest -q tests/e2e/test_service.py
@@ -88,4 +92,4 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
 	@touch $@
 
-.PHONY: help demo test check bench plant sim storm fuzz chaos-recovery compat trial-service fmt docs lock
+.PHONY: help demo test check bench plant sim storm fuzz chaos-recovery chaos-limits compat trial-service fmt docs lock

@@ -1,12 +1,13 @@
 """Proves that the chaos experiments can fail: runs them on a copy of the code with one bug of tools/planted_chaos.toml.
 
-`make chaos-recovery PLANT=name`; `PLANT=list` names the bugs. The exit status is that of the experiments: 1 when the
-bug was noticed. The report is written as without a bug.
+`make chaos-recovery PLANT=name`, or another target; `PLANT=list` names its bugs. The exit status is that of the
+experiments: 1 when the bug was noticed, 2 when none was run. The report is written as without a bug.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `tools`, from whatever directory this is called
 
 from tools.plant import ROOT, Bug, make_copy, planted
+
+from betcode.testing.chaos.__main__ import experiments_of
+from betcode.testing.chaos.experiment import NOT_RUN
 
 TABLE = ROOT / "tools/planted_chaos.toml"
 
@@ -38,7 +42,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("name", help="the bug; or list")
     parser.add_argument("target", help="such as recovery; what follows is handed on")
     options, rest = parser.parse_known_args(argv)
-    bugs = read_table()
+    ids = {experiment.id for experiment in experiments_of(options.target)}
+    bugs = [bug for bug in read_table() if ids.issuperset(bug.tests)]
     if options.name == "list":
         for bug in bugs:
             print(f"{bug.name:32} {bug.req:6} {bug.file}; noticed by {', '.join(bug.tests)}")
@@ -55,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
         file.write_text(planted(file.read_text("utf-8"), bug), "utf-8")
         print(f"planted: {bug.name} in {bug.file}", flush=True)
         report = ROOT / "build/chaos" / f"{options.target}.json"
+        report.unlink(missing_ok=True)
         only = [f"--only={experiment}" for experiment in bug.tests]
         command = [copy / ".venv/bin/python", "-m", "betcode.testing.chaos", options.target, "--report", report]
         experiments = subprocess.Popen(
@@ -66,8 +72,18 @@ def main(argv: Sequence[str]) -> int:
             if experiments.poll() is None:
                 experiments.terminate()
                 experiments.wait()
+    if status == 1 and not ran(report):
+        print("the experiments did not run, so nothing was noticed")
+        return 2
     print({0: "the bug was NOT noticed", 1: "the bug was noticed"}.get(status, f"the experiments ended with {status}"))
     return status
+
+
+def ran(report: Path) -> bool:
+    """Whether an experiment came to a result. A copy that cannot even be started ends with status 1 too."""
+    if not report.exists():
+        return False
+    return any(not result["observed"].startswith(NOT_RUN) for result in json.loads(report.read_text("utf-8")))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import pytest
 from tools import plant_chaos
 from tools.plant import Bug, planted, read_table
 
+from betcode.testing.chaos.__main__ import TARGETS, experiments_of
+
 ROOT = Path(__file__).resolve().parents[2]
 BUGS = read_table()
 ROWS = [
@@ -25,8 +27,9 @@ def test_a_planted_bug_has_its_place_and_its_tests(bug: Bug) -> None:
 
 
 @pytest.mark.parametrize("bug", plant_chaos.read_table(), ids=lambda bug: bug.name)
-def test_a_bug_for_the_experiments_has_its_place(bug: Bug) -> None:
+def test_a_bug_for_the_experiments_has_its_place_and_its_experiments(bug: Bug) -> None:
     assert planted((ROOT / bug.file).read_text("utf-8"), bug)
+    assert any({e.id for e in experiments_of(target)}.issuperset(bug.tests) for target in TARGETS)
 
 
 def test_a_bug_whose_place_is_gone_is_told() -> None:

@@ -9,7 +9,7 @@ from betcode.testing.core_world import CoreWorld
 COMMON = ("flow", "flow", "flow", "work", "read", "submit", "submit", "write", "confirm", "listen", "launch", "answer")
 RARE = (
     *("person", "person", "wait", "wait", "die", "gone", "gone", "restart", "hold", "flush", "spoil"),
-    *("crowd", "crowd", "babble", "swell"),
+    *("crowd", "crowd", "babble", "swell", "swell"),
 )
 actions = st.lists(st.tuples(st.sampled_from(COMMON + RARE), st.integers(0, 119)), min_size=5, max_size=70)
 

@@ -72,14 +72,14 @@ def check_facts(data: bytes, facts: list[Fact]) -> None:
 )
 def test_garbage_never_raises(data: bytes | str) -> None:
     line = data.encode() if isinstance(data, str) else data
-    check_facts(line, read_line(line))
+    check_facts(line, read_line(line, None, []))
 
 
 @pytest.mark.req("ND-5", "ND-10")
 @given(kinds, st.dictionaries(st.sampled_from(FIELDS), values, max_size=8))
 def test_any_fields_of_any_known_kind_never_raise(kind: dict[str, str], fields: dict[str, Any]) -> None:
     line = json.dumps({**fields, **kind}).encode()
-    check_facts(line, read_line(line))
+    check_facts(line, read_line(line, None, []))
 
 
 def damage(draw: st.DrawFn, line: bytes) -> bytes:
@@ -150,7 +150,7 @@ def replaced(draw: st.DrawFn, value: Any) -> Any:
 def test_wrong_types_and_missing_fields_never_raise(data: st.DataObject) -> None:
     line = json.loads(data.draw(st.sampled_from(RECORDED)))
     changed = json.dumps(data.draw(st.composite(replaced)(line))).encode()
-    check_facts(changed, read_line(changed))
+    check_facts(changed, read_line(changed, None, []))
 
 
 @pytest.mark.req("ND-10")

@@ -229,13 +229,6 @@ class LocalServer:
         return None
 
     async def _on_connection(self, connection: ServerConnection) -> None:
-        if self.clients >= self._clients_max:  # they came at the same moment, when there was room for one of them
-            hint = "Close some, such as terminals that watch a session, and try again."
-            message = "the daemon has as many clients as it admits"
-            await connection.send(
-                encode_frame(Failed(re=0, code="limit.connections", message=message, hint=hint)), text=True
-            )
-            return
         self.clients += 1
         try:
             await self._serve_client(SocketChannel(connection, "client", self._framing))

@@ -1,4 +1,7 @@
-"""What the model server has seen: counters ("was nothing sent while the breaker was open?") and the newest requests."""
+"""What the model server has seen: counters ("was nothing sent while the breaker was open?") and the newest requests.
+
+`active_max`: the most that were being answered at the same time; background calls are left out.
+"""
 
 from collections import Counter, OrderedDict, deque
 from dataclasses import asdict, dataclass
@@ -39,6 +42,8 @@ class ModelStats:
         self._by_session: OrderedDict[str, int] = OrderedDict()
         self._requests: deque[ModelRequest] = deque(maxlen=REQUESTS_KEPT_MAX)
         self._active: set[int] = set()
+        self._active_own: set[int] = set()
+        self._active_max = 0
 
     def begin(self, request: ModelRequest) -> None:
         """Count a request that was received."""
@@ -49,6 +54,8 @@ class ModelStats:
             self._background += 1
             return
         self._total += 1
+        self._active_own.add(request.n)
+        self._active_max = max(self._active_max, len(self._active_own))
         self._by_session[request.session] = self._by_session.pop(request.session, 0) + 1
         if len(self._by_session) > SESSIONS_KEPT_MAX:
             self._by_session.popitem(last=False)
@@ -63,6 +70,7 @@ class ModelStats:
         """Note how the answer ended."""
         request.done, request.cut = done, not done
         self._active.discard(request.n)
+        self._active_own.discard(request.n)
 
     def as_json(self) -> dict[str, Any]:
         """The body of GET /_stats."""
@@ -70,6 +78,7 @@ class ModelStats:
             "requests_total": self._total,
             "background_total": self._background,
             "active": len(self._active),
+            "active_max": self._active_max,
             "by_status": dict(self._by_status),
             "by_session": dict(self._by_session),
             "requests": [asdict(request) for request in self._requests],

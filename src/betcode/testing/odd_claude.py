@@ -31,12 +31,7 @@ MIB = 1024 * 1024
 LETTERS = b"x" * 65_536
 
 SHAPES: tuple[Any, ...] = (
-    1,
-    None,
-    "text",
-    [],
-    {},
-    [{"type": "assistant"}],
+    *(1, None, "text", [], {}, [{"type": "assistant"}]),
     {"type": 7},
     {"type": None},
     {"type": "system"},
@@ -354,9 +349,7 @@ class OddClaude:
 
     def lines(self) -> str:
         """Print `lines`, each in hex, `rounds` times all of them."""
-        lines = b"".join(bytes.fromhex(line) + b"\n" for line in self.orders["lines"])
-        for _ in range(int(self.orders.get("rounds", 1))):
-            put(lines)
+        put(b"".join(bytes.fromhex(line) + b"\n" for line in self.orders["lines"]) * int(self.orders.get("rounds", 1)))
         return "printed"
 
     def nuls(self) -> str:

@@ -1,4 +1,4 @@
-"""`python -m betcode.testing.chaos recovery`, which `make chaos-recovery` calls. Exit status 1 when one is not ok."""
+"""`python -m betcode.testing.chaos TARGET`, which `make chaos-TARGET` calls. Exit status 1 when one is not ok."""
 
 from __future__ import annotations
 

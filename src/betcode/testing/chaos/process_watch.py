@@ -30,11 +30,16 @@ class ProcessWatch:
         self._spared = (os.getpid(), spared)
         self._known: dict[tuple[int, int | None], str] = {}
         """(pid, start) -> the conversation of this claude, "" for everything else."""
+        self._mark = b"\0HOME=%b\0" % os.fsencode(home)
+        self._own: set[str] = set()
+        """Conversations of this installation; others run claude at the same time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="process watch", daemon=True)
         self.doubles: set[str] = set()
         """Conversations with two living claudes at the same time, with their pids."""
         self.samples = 0
+        self.most = 0
+        """The most conversations of this installation with a living claude at the same time."""
         self.claudes: set[int] = set()
         """Pids of all that were seen."""
 
@@ -58,9 +63,12 @@ class ProcessWatch:
             key = (process.pid, process.start)
             if key not in self._known:
                 self._known[key] = self._conversation(process.pid)
+                if self._known[key] and self._mark in _environment(process.pid):
+                    self._own.add(self._known[key])
             if conversation := self._known[key]:
                 living.setdefault(conversation, []).append(process)
         self.samples += 1
+        self.most = max(self.most, len(self._own & living.keys()))
         for conversation, found in living.items():
             self.claudes.update(p.pid for p in found)
             pids = {p.pid for p in found}
@@ -77,12 +85,11 @@ class ProcessWatch:
 
     def belonging(self) -> list[Process]:
         """All processes of the installation that live now, this one left out."""
-        mark = b"\0HOME=%b\0" % os.fsencode(self._home)
         below = f"{self._home}/"
         found = []
         for process in processes().values():
             if process.pid not in self._spared and (
-                mark in _environment(process.pid) or _holds_file(process.pid, below)
+                self._mark in _environment(process.pid) or _holds_file(process.pid, below)
             ):
                 found.append(process)
         return found

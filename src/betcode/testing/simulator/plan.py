@@ -63,6 +63,8 @@ def make_plan(seed: int) -> Plan:
     crowd = Random(f"crowd {seed}")
     if crowd.random() < 0.3:
         plan.slots, plan.processes_per_slot = crowd.choice((1, 1, 2)), crowd.choice((1, 1, 2, 3))
+        if sessions > 2:  # else two that wait for a person are as many as may, and the third waits for them
+            plan.processes_per_slot = max(2, plan.processes_per_slot)
         plan.idle_process_s = crowd.choice((0.0, 1.0, 30.0))
     if seed == 0:
         plan.level = dict.fromkeys(FAMILIES, 0.0)
