@@ -295,7 +295,7 @@ class OddClaude:
         line = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
         block = self.encoded(type="stream_event", event=line, parent_tool_use_id=None)
         block *= 1 + len(LETTERS) // len(block)
-        for _ in range(int(self.orders.get("mib", MIB)) * MIB // len(block)):
+        for _ in range(-(-int(self.orders.get("mib", MIB)) * MIB // len(block))):
             put(block)
         return "chatter"
 
