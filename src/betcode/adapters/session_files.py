@@ -201,4 +201,14 @@ def _kill_claude(facts: dict[str, object]) -> list[int]:
         claude = Process(pid, 0, start if isinstance(start, int) else None)
         if kill(claude, SIGKILL):
             ended.append(pid)
-    return ended + kill_tree(pid, mark)
+    ended += kill_tree(pid, mark)
+    if pid in ended:
+        _wait_for_end(claude)
+    return ended
+
+
+def _wait_for_end(killed: Process) -> None:
+    """Until it is gone: before that no other claude may begin (INV-7). Blocks, for `limits.KILLED_WAIT_S` at most."""
+    until = time.monotonic() + limits.KILLED_WAIT_S
+    while (now := start_ticks(killed.pid)) is not None and now == (killed.start or now) and time.monotonic() < until:
+        time.sleep(_POLL_S)

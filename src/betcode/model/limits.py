@@ -180,6 +180,8 @@ CLAUDE_LOOK_S: Final = 10.0
 """Between looks whether the file of claude was replaced: some calls of stat; `--version` only after a change."""
 CLAUDES_KNOWN_MAX: Final = 16
 """Executables whose version is remembered: sessions may have a PATH of their own."""
+KILLED_WAIT_S: Final = 5.0
+"""From SIGKILL to the end of the process: milliseconds, more while it is in a system call that cannot be broken off."""
 KEEPER_START_WAIT_S: Final = 30.0
 """From starting a keeper to its report."""
 KEEPER_CONNECT_WAIT_S: Final = 5.0
