@@ -7,15 +7,13 @@ import os
 import re
 import shutil
 import signal
-import uuid
-from typing import Any
 
 import pytest
 
 from betcode.client.client import Client
-from betcode.model.frames import Answer, Events, Permissions, Send, Show
+from betcode.model.frames import Answer, Show
 from betcode.testing.installation import Installation, installation, scripted, session_of, until
-from betcode.testing.witness import stored
+from betcode.testing.witness import outcome, question, send, stored
 
 WAIT_S = 60.0
 TOOL = {"tool": {"name": "Bash", "input": {"command": "echo x >> counter.txt", "description": "w"}}}
@@ -39,30 +37,7 @@ async def samples(made: Installation) -> dict[str, float]:
 
 async def ended(client: Client, session: str, text: str) -> str:
     """Send, and wait for the outcome."""
-    key = str(uuid.uuid4())
-    await client.request(Send(session=session, key=key, text=text))
-    return await outcome(client, session, key)
-
-
-async def outcome(client: Client, session: str, key: str) -> str:
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            events: list[dict[str, Any]] = (await client.request(Events(session=session, limit=500)))["events"]
-            for event in events:
-                final = event.get("state") in ("completed", "failed", "cancelled", "unknown")
-                if event["kind"] == "message_state" and event["message_id"] == key and final:
-                    return str(event["state"])
-            await asyncio.sleep(0.02)
-
-
-async def asked(client: Client, session: str) -> str:
-    """The id of the session's question, as soon as there is one."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            found = (await client.request(Permissions(session=session)))["permissions"]
-            if found:
-                return str(found[0]["id"])
-            await asyncio.sleep(0.02)
+    return (await outcome(client, session, await send(client, session, text)))[0]
 
 
 @pytest.mark.req("OB-3")
@@ -77,22 +52,22 @@ def test_starts_crashes_questions_and_silence_are_counted_once_each() -> None:
             await other.request(Show(session=one))
             for allow in (True, False):
                 sending = asyncio.create_task(ended(client, one, scripted("t", TOOL, {"text": "done"})))
-                await client.request(Answer(permission=await asked(client, one), allow=allow))
+                await client.request(Answer(permission=await question(client, one), allow=allow))
                 assert await sending == "completed"
             assert await ended(client, two, scripted("t", TOOL, {"text": "done"})) == "completed"
             known = stored(made).count(b'"tool_use"')
             sending = asyncio.create_task(ended(client, one, scripted("t", TOOL)))
-            await asked(client, one)
+            await question(client, one)
             await until(lambda: stored(made).count(b'"tool_use"') > known, within_s=WAIT_S, what="the stored call")
             os.kill((await client.request(Show(session=one)))["session"]["claude_pid"], signal.SIGKILL)
             assert await sending == "completed"
             known = stored(made).count(b'"tool_use"')
             sending = asyncio.create_task(ended(client, one, scripted("t", TOOL)))
-            question = await asked(client, one)
+            open_question = await question(client, one)
             await until(lambda: stored(made).count(b'"tool_use"') > known, within_s=WAIT_S, what="the stored call")
             keeper = (await client.request(Show(session=one)))["session"]["keeper_pid"]
             os.kill(keeper, signal.SIGSTOP)
-            await client.request(Answer(permission=question, allow=True))  # claude never gets it
+            await client.request(Answer(permission=open_question, allow=True))  # claude never gets it
             os.kill(keeper, signal.SIGKILL)
             assert await sending == "completed"
             nowhere = made.home / "gone"

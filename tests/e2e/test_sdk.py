@@ -28,8 +28,9 @@ from claude_agent_sdk import (
 )
 
 import betcode
-from betcode.model.frames import Answer, Permissions
+from betcode.model.frames import Answer
 from betcode.testing.installation import Installation, installation, scripted, until, words
+from betcode.testing.witness import question
 
 TOUCH = {"tool": {"name": "Bash", "input": {"command": "touch made.txt"}}}
 
@@ -221,12 +222,7 @@ def test_a_control_that_is_not_supported_is_refused_and_the_session_goes_on(made
 def test_a_program_that_does_not_decide_hears_of_a_refused_call_as_from_claude_itself(made: Installation) -> None:
     async def refuse() -> None:
         async with made.client() as client:
-            found: list[dict[str, Any]] = []
-            deadline = asyncio.get_running_loop().time() + 30
-            while not found and asyncio.get_running_loop().time() < deadline:
-                await asyncio.sleep(0.02)
-                found = (await client.request(Permissions()))["permissions"]
-            await client.request(Answer(permission=found[0]["id"], allow=False, message="not today"))
+            await client.request(Answer(permission=await question(client), allow=False, message="not today"))
 
     async def run() -> list[Any]:
         async with asyncio.TaskGroup() as group:

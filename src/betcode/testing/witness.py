@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from betcode.client.client import Client
-from betcode.model.frames import Events, Send, Show
+from betcode.model.frames import Events, Permissions, Send, Show
 from betcode.testing.installation import Installation
 
 WAIT_S = 60.0
@@ -66,6 +66,17 @@ async def outcome(
             return final[0], seen
         await asyncio.sleep(_POLL_S)
     raise AssertionError(f"{key} has no outcome; session: {await look(client, session)}")
+
+
+async def question(client: Client, session: str = "") -> str:
+    """The id of the session's (or any) open question, as soon as there is one."""
+    end = asyncio.get_running_loop().time() + WAIT_S
+    while asyncio.get_running_loop().time() < end:
+        found = (await client.request(Permissions(session=session)))["permissions"]
+        if found:
+            return str(found[0]["id"])
+        await asyncio.sleep(_POLL_S)
+    raise AssertionError("nobody is asked")
 
 
 def finals(seen: list[dict[str, Any]], key: str) -> list[str]:
