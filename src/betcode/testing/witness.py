@@ -68,6 +68,16 @@ async def outcome(
     raise AssertionError(f"{key} has no outcome; session: {await look(client, session)}")
 
 
+async def pid_of(client: Client, session: str, which: str) -> int:
+    """`keeper_pid` or `claude_pid` of the session, as soon as it has one."""
+    end = asyncio.get_running_loop().time() + WAIT_S
+    while asyncio.get_running_loop().time() < end:
+        if (pid := (await look(client, session))[which]) is not None:
+            return int(pid)
+        await asyncio.sleep(_POLL_S)
+    raise AssertionError(f"no {which}; session: {await look(client, session)}")
+
+
 async def question(client: Client, session: str = "") -> str:
     """The id of the session's (or any) open question, as soon as there is one."""
     end = asyncio.get_running_loop().time() + WAIT_S
