@@ -14,6 +14,7 @@ import json
 import sys
 import time
 
+VERSION = "2.1.330"
 DIGITS = 16
 """Length of a delta: the time in nanoseconds, padded, and a space."""
 
@@ -56,7 +57,7 @@ def turn(uuid: str, wish: dict[str, float]) -> None:
     put({"type": "command_lifecycle", "command_uuid": uuid, "state": "queued"})
     put({"type": "command_lifecycle", "command_uuid": uuid, "state": "started"})
     put({"type": "system", "subtype": "session_state_changed", "state": "running"})
-    put({"type": "system", "subtype": "init", "model": "flood", "claude_code_version": "2.1.330", "tools": []})
+    put({"type": "system", "subtype": "init", "model": "flood", "claude_code_version": VERSION, "tools": []})
     event({"type": "message_start", "message": {"id": uuid, "role": "assistant", "content": []}})
     event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
     said: list[str] = []
@@ -103,7 +104,8 @@ def main() -> None:
     for asked in sys.stdin:
         value = json.loads(asked)
         if value["type"] == "control_request":
-            answer = {"subtype": "success", "request_id": value["request_id"], "response": {}}
+            named = {"session_state": "idle", "claude_code_version": VERSION}  # without one nothing is sent to it
+            answer = {"subtype": "success", "request_id": value["request_id"], "response": named}
             put({"type": "control_response", "response": answer})
             sys.stdout.flush()
         elif value["type"] == "user":
@@ -114,7 +116,7 @@ def main() -> None:
 
 def put_version() -> None:
     """As `claude --version`."""
-    sys.stdout.write("2.1.330 (Claude Code)\n")
+    sys.stdout.write(f"{VERSION} (Claude Code)\n")
 
 
 if __name__ == "__main__":

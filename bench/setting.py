@@ -53,6 +53,8 @@ class Watcher:
         self.ended_s = 0.0
         self.printed_s = 0.0
         """When the flood began to print the last turn."""
+        self.failed = ""
+        """Why a message failed: then no turn will end."""
 
     async def watch(self, made: Installation, session: str, ready: asyncio.Event, *, turns: int = 1) -> None:
         """Until so many turns have ended."""
@@ -69,6 +71,8 @@ class Watcher:
                     self.printed_s = int(news.event["text"]) / 1e9
                     if not turns:
                         return
+                elif isinstance(news, Durable) and news.event.get("state") == "failed":
+                    self.failed = news.event["reason"]
 
     async def watch_raw(self, made: Installation, session: str, ready: asyncio.Event, *, turns: int = 1) -> None:
         """The same without the client library: frames are looked at and not read, so that fifty cost little."""
@@ -83,9 +87,17 @@ class Watcher:
                 if b'"kind":"turn_ended"' in frame:
                     turns -= 1
                     self.ended_s = time.monotonic()
+                if b'"state":"failed"' in frame:
+                    self.failed = frame.decode()
                 new = [stamp for stamp in map(int, STAMP.findall(frame)) if stamp > newest]  # they only grow
                 newest = max(new, default=newest)
                 self.ages_s += [(now_ns - stamp) / 1e9 for stamp in new]
+
+    def ended_after(self, before_s: float) -> bool:
+        """Whether a turn has ended since. Raises RuntimeError when its message failed."""
+        if self.failed:
+            raise RuntimeError(f"nothing to measure: the message failed: {self.failed}")
+        return self.ended_s != before_s
 
     def _take(self, text: str) -> None:
         now_ns = time.monotonic_ns()

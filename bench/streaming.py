@@ -84,7 +84,7 @@ async def _turn(client: Client, session: str, watcher: Watcher, count: int, hz: 
     """One turn, to its end. Returns the seconds that it took from sending the message on."""
     before, begun = watcher.ended_s, time.monotonic()
     await send(client, session, wish(count, hz, ready=ready))
-    await until(lambda: watcher.ended_s != before, within_s=TURN_S, what="the end of the turn")
+    await until(lambda: watcher.ended_after(before), within_s=TURN_S, what="the end of the turn")
     return watcher.ended_s - begun
 
 
@@ -201,7 +201,7 @@ async def _turns(client: Client, session: str, watchers: list[Watcher], count: i
     before = [w.ended_s for w in watchers]
     await send(client, session, wish(count, hz))
     seen = list(zip(watchers, before, strict=True))
-    await until(lambda: all(w.ended_s != b for w, b in seen), within_s=TURN_S, what="the end of the turn everywhere")
+    await until(lambda: all(w.ended_after(b) for w, b in seen), within_s=TURN_S, what="the end of the turn everywhere")
 
 
 async def _measured(

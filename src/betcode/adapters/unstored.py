@@ -26,6 +26,7 @@ def find_unstored(
 
     Raises OSError when a segment cannot be read: a start without it could hide for ever what it holds.
 
+    A start that is cut off while it stores them has written them to the log once more: the first of equal ones counts.
     A transaction whose acknowledgement was refused because neither the database nor the log could be brought back to
     the state before is among them: whoever asked was told that it was not stored, and asks again with the same key.
     """
@@ -42,7 +43,20 @@ def find_unstored(
         if not whole:
             break
     problems.sort(key=lambda problem: (problem.segment, problem.offset))
-    return [transaction for part in reversed(parts) for transaction in part]
+    return _once([transaction for part in reversed(parts) for transaction in part])
+
+
+def _once(transactions: list[Transaction]) -> list[Transaction]:
+    """Without those that equal an earlier one."""
+    found: dict[tuple[SessionId, int, int], list[Transaction]] = {}
+    kept = []
+    for transaction in transactions:
+        row = transaction.session
+        same_place = found.setdefault((row.id, row.epoch, row.seq), [])
+        if transaction not in same_place:
+            same_place.append(transaction)
+            kept.append(transaction)
+    return kept
 
 
 def _lacks(stored: Positions, record: Record) -> bool:
