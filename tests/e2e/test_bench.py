@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-
 from bench.setting import Watcher, flooded, send, watched, wish
+
 from betcode.testing.installation import until
 
 TURN_S = 60.0
