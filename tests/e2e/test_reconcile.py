@@ -18,6 +18,7 @@ def test_a_session_whose_directory_is_gone_says_so_once_and_fails_what_it_is_giv
         async with made.client() as client, session_of(made, client) as session:
             key = await send(client, session, scripted("first", {"text": "one"}))
             assert (await outcome(client, session, key))[0] == "completed"
+            await come(client, session, "status", state="IDLE")  # the end of an idle process is no crash to tell of
             made.project.rename(made.home / "elsewhere")
             for run in made.runs():
                 os.kill(run["claude_pid"], signal.SIGKILL)

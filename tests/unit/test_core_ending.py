@@ -9,7 +9,7 @@ from betcode.core.inputs import Close, Ended, Retry, Started, Tick
 from betcode.core.life import state_of
 from betcode.model.conversation import Conversation
 from betcode.model.events import MessageProgress, Notice, Status
-from betcode.model.facts import Fact, RunState, ToolResult
+from betcode.model.facts import Fact, RunState, ToolResult, TurnStarted
 from betcode.model.policy import DEFAULT
 from betcode.testing.builders import Script, aborted, api_error, call, ready, result, submit, uuid
 
@@ -29,6 +29,21 @@ def test_an_exit_with_status_1_after_an_api_error_or_an_interrupt_is_no_crash(re
     assert not [e for e in decision.events if isinstance(e, Notice)]
     assert script.session.crashes_s == ()
     assert state_of(script.session) == "IDLE"
+
+
+@pytest.mark.req("INV-1")
+@pytest.mark.parametrize("own_turn", [False, True])
+def test_a_process_that_dies_after_its_turn_leaves_something_unknown_only_if_it_had_begun_a_turn_of_its_own(
+    own_turn: bool,
+) -> None:
+    script = Script().working()
+    script.feed(RunState("running"), result(1))
+    if own_turn:
+        script.feed(TurnStarted("opus", ""))
+    decision = script.feed(ended(script))
+    told = [e.code for e in decision.events if isinstance(e, Notice)]
+    assert ("agent.unknown_outcome" in told) == own_turn
+    assert bool(script.session.waiting) == own_turn, "nothing to tell claude where nothing is unknown"
 
 
 @pytest.mark.req("PS-2", "PS-3")

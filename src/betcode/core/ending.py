@@ -184,7 +184,9 @@ def _own_work_ended(draft: Draft, news: Ended, *, planned: bool) -> None:
     """No message was under way; a background task, a subagent or a turn of claude's own may have been."""
     session = draft.session
     turn = session.turn
-    if not (session.tasks or session.cli_state in BUSY or (turn is not None and (turn.calls or turn.doubt))):
+    # `running` without a turn is the end of one that has its result: claude says `idle` a moment later.
+    begun = turn is not None and turn.begun and not turn.message_id and session.cli_state in BUSY
+    if not (session.tasks or begun or (turn is not None and (turn.calls or turn.doubt))):
         return
     what = ", ".join(session.tasks) or "a turn of its own"
     tells = draft.policy.unknown_outcome == "tell" and not planned and news.memory is None
