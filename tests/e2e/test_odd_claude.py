@@ -23,6 +23,7 @@ from betcode.testing.odd_sessions import (
     ready_within,
     session_in,
 )
+from betcode.testing.witness import question
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +164,7 @@ def test_a_question_with_the_id_of_an_answered_one_is_denied_and_asked_of_nobody
             seen = await session_in(made, client, "ask_twice", wait_s=30.0)
             await seen.say()
             await seen.until("ACTIVE")
-            while not [e for e in seen.events if e["kind"] == "permission_asked"]:
-                await asyncio.sleep(0.02)
-                await seen.read()
-            [asked] = [e for e in seen.events if e["kind"] == "permission_asked"]
-            await client.request(Answer(permission=asked["permission_id"], allow=allow))
+            await client.request(Answer(permission=await question(client, seen.session), allow=allow))
             assert await seen.outcome() == "completed"
             assert [e["text"] for e in seen.events if e["kind"] == "assistant"] == [
                 "allow deny" if allow else "deny deny"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from betcode.client.client import Client
-from betcode.model.frames import Answer, Events, Permissions, Send
+from betcode.model.frames import Answer
 from betcode.testing.installation import Installation, installation, scripted, session_of, until
+from betcode.testing.witness import WAIT_S, outcome, question, send
 
-WAIT_S = 60.0
 TOOL = {"tool": {"name": "Bash", "input": {"command": "echo x >> counter.txt", "description": "w"}}}
 SECRETS = {
     "ANTHROPIC_API_KEY": "sk-ant-api03-4f1c9a77e2",
@@ -29,18 +27,9 @@ SECRETS = {
 
 async def turn(client: Client, session: str) -> None:
     """A turn with a question that is allowed."""
-    key = str(uuid.uuid4())
-    await client.request(Send(session=session, key=key, text=scripted("t", TOOL, {"text": "done"})))
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            for question in (await client.request(Permissions(session=session)))["permissions"]:
-                await client.request(Answer(permission=question["id"], allow=True))
-            events: list[dict[str, Any]] = (await client.request(Events(session=session, limit=500)))["events"]
-            if any(
-                e["kind"] == "message_state" and (e["message_id"], e["state"]) == (key, "completed") for e in events
-            ):
-                return
-            await asyncio.sleep(0.02)
+    key = await send(client, session, scripted("t", TOOL, {"text": "done"}))
+    await client.request(Answer(permission=await question(client, session), allow=True))
+    assert (await outcome(client, session, key))[0] == "completed"
 
 
 def written(made: Installation) -> dict[str, bytes]:
