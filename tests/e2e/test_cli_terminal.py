@@ -191,12 +191,12 @@ def test_attach_shows_the_same_as_what_is_stored(betcode: Command) -> None:
 
 
 def test_a_run_in_a_busy_session_prints_only_its_own_answer(betcode: Command) -> None:
-    first = scripted("first", {"words": 40, "prefix": "a", "delta_ms": 50})
+    first = scripted("first", {"words": 120, "prefix": "a", "delta_ms": 50})
     with betcode.start("run", first) as running:
         session = str(busy(betcode))
         second = betcode("run", "--resume", session, scripted("second", {"words": 3, "prefix": "b"}))
         out, _ = running.communicate(timeout=60)
-    assert out.decode() == " ".join(f"a{n}" for n in range(40)) + "\n"
+    assert out.decode() == " ".join(f"a{n}" for n in range(120)) + "\n"
     assert second.out == "b0 b1 b2\n"
     assert "an earlier message is being worked on" in second.err
 
