@@ -136,7 +136,8 @@ def test_signs_of_life_stop_while_the_event_loop_hangs(made: Installation) -> No
         heard.until_quiet()
         child.send_signal(signal.SIGABRT)  # as systemd does then
         child.send_signal(signal.SIGCONT)
-        assert child.wait(WAIT_S) == -signal.SIGABRT
+        # It prints its stacks first, those of running threads too, which Python cannot always do unharmed.
+        assert child.wait(WAIT_S) in (-signal.SIGABRT, -signal.SIGSEGV)
         stacks = (made.home / "stderr").read_text()
         assert "Fatal Python error: Aborted" in stacks
         assert "/betcode/" in stacks.partition("Aborted")[2], "it says where it hung"
