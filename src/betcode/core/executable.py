@@ -6,10 +6,11 @@ session: with a good version it is started, with one that is too old it is refus
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from betcode.model.capabilities import TESTED, dotted, parsed
+from betcode.model.errors import BetcodeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +19,6 @@ class Sight:
 
     path: str
     version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why no claude is started: as in an error."""
-
-    code: str
-    message: str
-    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +38,9 @@ class Executable:
     """The one at the daemon's start."""
     now: Sight | None
     """The newest good one."""
-    problem: Problem | None = None
-    newer: frozenset[str] = field(default_factory=frozenset)
+    problem: BetcodeError | None = None
+    """Why no new claude is started."""
+    newer: frozenset[str] = frozenset()
     """Versions of which was said that BetCode was never tried with them."""
 
 
@@ -62,17 +55,17 @@ def good(known: Executable, now: Sight | None) -> Step:
     return replace(known, problem=None, now=now), words
 
 
-def bad(known: Executable, problem: Problem) -> Step:
+def bad(known: Executable, problem: BetcodeError) -> Step:
     """It was looked at and cannot be started. The same problem is told once."""
     words: tuple[Word, ...] = ()
-    if known.problem is None or known.problem.message != problem.message:
+    if known.problem is None or str(known.problem) != str(problem):
         what = "no new claude is started; those that run go on"
-        fields = {"error_type": problem.code, "detail": problem.message, "hint": problem.hint}
+        fields = {"error_type": problem.code, "detail": str(problem), "hint": problem.hint}
         words = (Word("error", what, fields),)
     return replace(known, problem=problem), words
 
 
-def seen(known: Executable, before: Sight | None, now: Sight, problem: Problem | None) -> Step:
+def seen(known: Executable, before: Sight | None, now: Sight, problem: BetcodeError | None) -> Step:
     """Some claude, perhaps that of one session's own PATH, was seen first or has changed.
 
     Args:
@@ -85,7 +78,6 @@ def seen(known: Executable, before: Sight | None, now: Sight, problem: Problem |
     if before is not None:
         what = "claude was replaced: sessions get it with their next process, those that run keep the old one"
         words = (Word("warning", what, {"path": now.path, "before": before.version, "now": now.version}),)
-    more: tuple[Word, ...] = ()
     if problem is None:
         known, more = tell_newer(known, now.version)
         words += more
@@ -114,8 +106,8 @@ def status(known: Executable) -> dict[str, Any]:
     if _untried(version):
         said["warnings"].append(f"claude {version} is newer than {dotted(TESTED)}, up to which BetCode was tried")
     if known.problem is not None:
-        said |= {"problem": known.problem.message, "hint": known.problem.hint}
-        said["warnings"].append(f"no new claude is started: {known.problem.message}")
+        said |= {"problem": str(known.problem), "hint": known.problem.hint}
+        said["warnings"].append(f"no new claude is started: {known.problem}")
     return said
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from betcode.adapters.claude_binary import ClaudeBinary, Found, refused
 from betcode.core import executable
-from betcode.core.executable import Executable, Problem, Sight
+from betcode.core.executable import Executable, Sight
 from betcode.engine.ports import Log
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -39,7 +39,7 @@ class ClaudeWatch:
         try:
             await self._claude.checked(env.get("PATH", ""), env)
         except BetcodeError as error:
-            self._take(executable.bad(self._known, _problem(error)))
+            self._take(executable.bad(self._known, error))
         else:
             self._take(executable.good(self._known, _sight(self._claude.newest)))
 
@@ -48,7 +48,7 @@ class ClaudeWatch:
         return executable.status(self._known)
 
     def _noticed(self, before: Found | None, now: Found) -> None:
-        problem = None if now.problem is None else _problem(refused(now.path, now.problem))
+        problem = None if now.problem is None else refused(now.path, now.problem)
         self._take(executable.seen(self._known, _sight(before), Sight(now.path, now.version), problem))
 
     def _take(self, step: executable.Step) -> None:
@@ -59,7 +59,3 @@ class ClaudeWatch:
 
 def _sight(found: Found | None) -> Sight | None:
     return None if found is None else Sight(found.path, found.version)
-
-
-def _problem(error: BetcodeError) -> Problem:
-    return Problem(error.code, str(error), error.hint)
