@@ -30,6 +30,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "betcode"))
 def pytest_configure() -> None:
     # Capturing is off at this moment, so this is the real standard error.
     _stderr.append(os.dup(2))
+    # Who starts the tests in the background of a script ignores ctrl-c, and all programs that they start would too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:
