@@ -24,6 +24,7 @@ VERBS = {
     "completion": "betcode.cli.completion:completion",
     "config": "betcode.cli.config:config",
     "daemon": "betcode.cli.daemon:daemon",
+    "db": "betcode.cli.db:db",
     "doctor": "betcode.cli.doctor:doctor",
     "interrupt": "betcode.cli.send:interrupt",
     "permissions": "betcode.cli.permissions:permissions",

@@ -143,6 +143,42 @@ CREATE TABLE drift (
 """
 """A program that does not know them could not delete a session that has lines in quarantine."""
 
+_CHECKSUMS = """
+ALTER TABLE meta ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE meta ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE permissions ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE permissions ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tombstones ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tombstones ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE quarantine ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE quarantine ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE drift ADD COLUMN rev INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE drift ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE decisions (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    permission TEXT NOT NULL UNIQUE,
+    session TEXT NOT NULL REFERENCES sessions (id),
+    state TEXT NOT NULL,
+    "by" TEXT NOT NULL,
+    message TEXT NOT NULL,
+    updated_input TEXT,
+    for_session INTEGER NOT NULL,
+    interrupt INTEGER NOT NULL,
+    settled_at TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    crc INTEGER NOT NULL
+) STRICT;
+CREATE INDEX decisions_by_session ON decisions (session);
+CREATE TRIGGER decisions_are_final BEFORE UPDATE ON decisions BEGIN SELECT RAISE(ABORT, 'a decision is final'); END;
+"""
+"""A program that does not know them would leave rows behind whose checksums are wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -158,6 +194,7 @@ MIGRATIONS = (
     Migration(2, 2, _TOMBSTONES),
     Migration(3, 3, _ATTEMPTS),
     Migration(4, 4, _ODD_LINES),
+    Migration(5, 5, _CHECKSUMS),
 )
 """All steps, in order, from 1 without a hole."""
 

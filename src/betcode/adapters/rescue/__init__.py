@@ -1,0 +1,1 @@
+"""Getting back what a damaged database held, from everything that is left."""
