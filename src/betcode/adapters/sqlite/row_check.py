@@ -49,7 +49,7 @@ def step_of(connection: apsw.Connection, table: Table, after: tuple[Value, ...],
         f"SELECT {columns}, {names((*table.covered, 'crc'))} FROM {table.name}"  # noqa: S608 - our own names
         f" {where} ORDER BY {columns} LIMIT {rows}"
     )
-    found: list[Sequence[Any]] = connection.execute(query, after).fetchall()
+    found: Sequence[Sequence[Any]] = connection.execute(query, after).fetchall()
     width = len(order)
     bad = [row for row in found if row_crc(table.name, row[width:-1]) != row[-1]]
     at = [table.covered.index(name) for name in table.key]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import apsw
@@ -183,10 +184,14 @@ CREATE TRIGGER decisions_are_final BEFORE UPDATE ON decisions BEGIN SELECT RAISE
 """A program that does not know them would leave rows behind whose checksums are wrong."""
 
 
+def _crc32(*bodies: Any) -> int:
+    return crc32(bodies[0])
+
+
 def seal_all(connection: apsw.Connection) -> None:
     """Give the rows that are there their first revision and their checksum. A damaged event keeps a wrong one."""
     connection.create_scalar_function("row_crc", lambda table, *covered: row_crc(table, covered))
-    connection.create_scalar_function("crc32", crc32, 1)
+    connection.create_scalar_function("crc32", _crc32, 1)
     try:
         for table in TABLES:
             crc = f"row_crc('{table.name}', {checked.names(table.covered)})"
