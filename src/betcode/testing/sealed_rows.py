@@ -138,7 +138,8 @@ def write_sample(path: Path, rng: Random, *, page_size: int, rows: int = 2_000) 
     for number in range(11):
         author.transaction(sessions, rows // 13)
         if number in (4, 10):
-            author.connection.pragma("wal_checkpoint(TRUNCATE)" if number == 4 else "wal_checkpoint(RESTART)")
+            mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if number == 4 else apsw.SQLITE_CHECKPOINT_RESTART
+            author.connection.wal_checkpoint(mode=mode)
     for _ in range(2):
         author.transaction(sessions, rows // 13)
     author.copy(path)
