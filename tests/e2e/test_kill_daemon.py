@@ -17,6 +17,8 @@ from betcode.testing.installation import Installation, installation, scripted, s
 TIMES = int(os.environ.get("BETCODE_KILLS", "50"))
 WORDS = 60
 CLIENTS = 3
+PAUSE_S = 0.2
+"""The usual pauses grow with deaths in a row, of which this test makes fifty."""
 
 
 class Viewer:
@@ -36,7 +38,7 @@ class Viewer:
         return sum(text.count(prefix) for text in self.texts.values())
 
     async def watch(self) -> None:
-        async with self.made.client(seed=self.seed) as client:
+        async with self.made.client(seed=self.seed, longest_pause_s=PAUSE_S) as client:
             async for news in client.stream(self.session):
                 if isinstance(news, Increment):
                     self.texts[news.block] = self.texts.get(news.block, "")[: news.offset] + news.text
@@ -68,7 +70,7 @@ def test_a_daemon_killed_at_any_point_of_an_answer_loses_nothing_and_doubles_not
 
 async def _run(made: Installation) -> None:
     rng = random.Random(20261124)
-    async with made.client() as client, session_of(made, client) as session:
+    async with made.client(longest_pause_s=PAUSE_S) as client, session_of(made, client) as session:
         viewers = [Viewer(made, session, seed) for seed in range(1, CLIENTS + 1)]
         tasks = [asyncio.create_task(v.watch()) for v in viewers]
         claude: int | None = None

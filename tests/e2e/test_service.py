@@ -68,7 +68,7 @@ def test_a_turn_goes_on_through_installation_restart_upgrade_and_removal_of_the_
     betcode: Command, made: Installation, systemd: UserSystemd
 ) -> None:
     """The daemon hands over four times; nothing but the daemon ever ends, and the answer is complete once."""
-    running = at_work(betcode, scripted("count", {"words": 300, "delta_ms": 50}))
+    running = at_work(betcode, scripted("count", {"words": 600, "delta_ms": 50}))
     pids, claude = [daemon_pid(betcode)], session(betcode)["claude_pid"]
 
     done = betcode("daemon", "install", "--json").json()
@@ -101,9 +101,9 @@ def test_a_turn_goes_on_through_installation_restart_upgrade_and_removal_of_the_
     now = session(betcode)
     assert (now["claude_pid"], now["state"]) == (claude, "ACTIVE")
     out, err = running.communicate(timeout=60)
-    assert (running.returncode, out.decode()) == (0, words(300) + "\n"), err
+    assert (running.returncode, out.decode()) == (0, words(600) + "\n"), err
     events = betcode("sessions", "show", "--json", now["id"]).lines()
-    assert [e["text"] for e in events if e["kind"] == "assistant"] == [words(300)]
+    assert [e["text"] for e in events if e["kind"] == "assistant"] == [words(600)]
     assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from betcode.adapters.sqlite import statements
+from betcode.adapters.sqlite.checked import SELECT
 from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.schema import migrate
 from betcode.model.errors import BetcodeError
@@ -83,7 +84,7 @@ def test_every_field_of_every_row_is_read_back_as_it_was_written(database: apsw.
 def test_every_field_has_its_column(database: apsw.Connection, row: type[Struct], table: str) -> None:
     """A new field needs a migration, and its place in the statements."""
     columns = {str(column[1]) for column in database.execute(f"PRAGMA table_info({table})")}
-    assert columns == {*row.__struct_fields__, "position"}
+    assert columns == {*row.__struct_fields__, "position", "rev", "crc"}
 
 
 def test_what_does_not_exist_is_none_or_empty(database: apsw.Connection) -> None:
@@ -197,8 +198,8 @@ def test_a_question_of_another_session_is_not_overwritten(database: apsw.Connect
 @pytest.mark.parametrize(
     "query, index",
     [
-        (statements._OPEN_MESSAGES, "messages_open"),
-        (statements._OPEN_PERMISSIONS, "permissions_open"),
+        (f"{SELECT['messages']} {statements._OPEN_MESSAGES}", "messages_open"),
+        (f"{SELECT['permissions']} {statements._OPEN_PERMISSIONS}", "permissions_open"),
         (statements._SELECT_EVENTS, "events_by_position"),
     ],
 )

@@ -60,14 +60,14 @@ def refused(path: Path) -> BetcodeError:
 def test_a_commit_is_durable_and_rows_refer_to_rows_that_exist(tmp_path: Path) -> None:
     writer = opening.open_writer(tmp_path / "daemon.db")
     reader = opening.open_reader(tmp_path / "daemon.db")
-    pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-    assert [writer.pragma(name) for name in pragmas] == ["wal", 2, 1, 5000]
+    pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "secure_delete")
+    assert [writer.pragma(name) for name in pragmas] == ["wal", 2, 1, 5000, 1]
     assert reader.pragma("busy_timeout") == 5000
     with pytest.raises(apsw.ReadOnlyError):
         reader.execute("CREATE TABLE t (x)")
     migrate(writer)
     with pytest.raises(apsw.ConstraintError):
-        writer.execute("INSERT INTO events VALUES ('none', 1, 1, 'text', '', 0, x'')")
+        writer.execute("INSERT INTO events VALUES ('none', 1, 1, 'text', '', 0, x'', 1)")
     reader.close()
     writer.close()
 

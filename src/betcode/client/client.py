@@ -50,6 +50,7 @@ class Client:
         start_daemon: Callable[[], Awaitable[None]] | None,
         rng: Random,
         hello: Hello | None = None,
+        longest_pause_s: float = limits.RECONNECT_MAX_S,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -58,10 +59,11 @@ class Client:
             start_daemon: starts a daemon and returns when it answers, or raises BetcodeError. None: never start one.
             rng: jitter of the delays between attempts.
             hello: who this client is.
+            longest_pause_s: between two attempts; for whoever knows that the daemon is back at once.
         """
         self._path = socket_path
         self._start_daemon = start_daemon
-        self._patience = Patience(rng)
+        self._patience = Patience(rng, longest_pause_s)
         self._hello = hello or Hello(protocol=[PROTOCOL])
         self._connection: Connection | None = None
         self._failure: tuple[str, str, str] | None = None

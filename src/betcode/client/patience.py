@@ -17,8 +17,10 @@ class Patience:
     A shorter one does not: a daemon that dies at each connection must not be started again without an end.
     """
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, longest_s: float = limits.RECONNECT_MAX_S) -> None:
+        """`longest_s`: no pause is longer, in seconds."""
         self._rng = rng
+        self._longest_s = longest_s
         self._failures = 0
         self._since_s: float | None = None
 
@@ -34,4 +36,4 @@ class Patience:
         self._failures += 1
         if self._failures >= limits.RECONNECT_TRIES:
             return None
-        return delay_s(self._failures, first_s=limits.RECONNECT_FIRST_S, max_s=limits.RECONNECT_MAX_S, rng=self._rng)
+        return delay_s(self._failures, first_s=limits.RECONNECT_FIRST_S, max_s=self._longest_s, rng=self._rng)

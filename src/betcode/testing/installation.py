@@ -20,6 +20,7 @@ from betcode.client.start import start_daemon
 from betcode.config.paths import Paths
 from betcode.keeper.report import read_report
 from betcode.keeper.tree import Process, find_tree, kill, processes
+from betcode.model import limits
 from betcode.model.rows import Options
 from betcode.testing.claude_home import RunningModelServer, bundled_claude, clean_env, model_server
 
@@ -59,10 +60,13 @@ class Installation:
             socket_path=self.paths.socket,
         )
 
-    def client(self, *, seed: int = 0, starts: bool = True) -> Client:
+    def client(self, *, seed: int = 0, starts: bool = True, longest_pause_s: float = limits.RECONNECT_MAX_S) -> Client:
         """A client that comes back by itself, and starts the daemon when there is none."""
         return Client(
-            self.paths.socket, start_daemon=self.start_daemon if starts else None, rng=Random(seed), hello=None
+            self.paths.socket,
+            start_daemon=self.start_daemon if starts else None,
+            rng=Random(seed),
+            longest_pause_s=longest_pause_s,
         )
 
     def options(self, **changes: Any) -> Options:

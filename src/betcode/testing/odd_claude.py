@@ -241,9 +241,10 @@ class OddClaude:
         self.sleep()
 
     def close_stdin(self) -> NoReturn:
-        """Answer `initialize`, then close stdin and live on."""
-        self._take(next(self._input))
+        """Close stdin, answer `initialize` only then, and live on: whoever has the answer finds stdin closed."""
+        line = next(self._input)
         os.close(0)
+        self._take(line)
         Path("closed").touch()
         self.sleep()
 

@@ -45,6 +45,7 @@ def open_writer(path: Path, connect: Connect = plain_connect) -> apsw.Connection
         "synchronous": 2,  # FULL: a commit returns when it is on the disk
         "journal_mode": "wal",
         "foreign_keys": 1,
+        "secure_delete": 1,  # what was deleted must not be found again by a salvage
     }
     if sys.platform == "darwin":
         pragmas |= {"fullfsync": 1, "checkpoint_fullfsync": 1}  # a plain fsync leaves it in the drive's cache there

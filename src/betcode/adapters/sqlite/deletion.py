@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import apsw
 
-from betcode.adapters.sqlite import odd_lines
+from betcode.adapters.sqlite import decisions, odd_lines
+from betcode.adapters.sqlite.checked import INSERT, read, replacing, sealed
 from betcode.adapters.sqlite.errors import defect
+from betcode.adapters.sqlite.tables import TABLE
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import MessageId, SessionId
@@ -23,16 +25,12 @@ IS_THERE = "state != 'DELETED'"
 
 _FORGET = """
 DELETE FROM tombstones WHERE key IN (SELECT key FROM tombstones WHERE deleted_at < ? ORDER BY deleted_at LIMIT ?)"""
-_REMEMBER = """
-INSERT INTO tombstones (key, kind, session, state, deleted_at) VALUES (?, ?, ?, '', ?) ON CONFLICT (key) DO NOTHING"""
-_REMEMBER_MESSAGES = """
-INSERT INTO tombstones (key, kind, session, state, deleted_at)
-SELECT id, 'message', session, state, ? FROM messages WHERE session = ? ON CONFLICT (key) DO NOTHING"""
-_HIDE = "UPDATE sessions SET state = 'DELETED', name = '', options = '{}' WHERE id = ? AND state != 'DELETED'"
+_REMEMBER = f"{INSERT['tombstones']} ON CONFLICT (key) DO NOTHING"
+_HIDE = replacing("sessions")
 _SWEEP = "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE session = ? LIMIT ?)"
 
 
-def delete(connection: apsw.Connection, row: SessionRow, deletion: Deletion) -> None:
+def delete(connection: apsw.Connection, row: SessionRow, deletion: Deletion, rev: int) -> None:
     """Make a session unreachable and remember its keys.
 
     Raises:
@@ -41,12 +39,12 @@ def delete(connection: apsw.Connection, row: SessionRow, deletion: Deletion) -> 
         apsw.Error: anything that SQLite finds.
     """
     connection.execute(_FORGET, (deletion.forget_before, limits.TOMBSTONES_MAX))
-    connection.execute(_HIDE, (row.id,))
-    if connection.changes() != 1:
-        raise defect(f"session {row.id} is to be deleted and does not exist")
-    connection.execute(_REMEMBER, (row.id, "session", row.id, deletion.at))
-    connection.execute(_REMEMBER, (row.claude_session_id, "conversation", row.id, deletion.at))
-    connection.execute(_REMEMBER_MESSAGES, (deletion.at, row.id))
+    _hide(connection, row.id, rev)
+    stones = [(row.id, "session", ""), (row.claude_session_id, "conversation", "")]
+    messages = connection.execute("SELECT id, state FROM messages WHERE session = ?", (row.id,))
+    stones += [(message, "message", state) for message, state in messages]
+    rows = [(key, kind, row.id, state, deletion.at, rev) for key, kind, state in stones]
+    connection.executemany(_REMEMBER, [sealed("tombstones", stone) for stone in rows])
     if connection.execute("SELECT count(*) FROM tombstones").get > limits.TOMBSTONES_MAX:
         raise BetcodeError(
             "limit.deletions",
@@ -54,8 +52,18 @@ def delete(connection: apsw.Connection, row: SessionRow, deletion: Deletion) -> 
             hint="Close the session instead; the oldest keys are forgotten after `storage.message_key_days`.",
         )
     connection.execute("DELETE FROM permissions WHERE session = ?", (row.id,))
+    decisions.forget(connection, row.id)
     connection.execute("DELETE FROM messages WHERE session = ?", (row.id,))
-    odd_lines.forget(connection, row.id)
+    odd_lines.forget(connection, row.id, rev)
+
+
+def _hide(connection: apsw.Connection, session: SessionId, rev: int) -> None:
+    columns = TABLE["sessions"].covered
+    for stored in read(connection, "sessions", f"WHERE id = ? AND {IS_THERE}", (session,)):
+        gone = dict(zip(columns, stored, strict=True)) | {"state": "DELETED", "name": "", "options": "{}", "rev": rev}
+        connection.execute(_HIDE, sealed("sessions", tuple(gone.values())))
+        return
+    raise defect(f"session {session} is to be deleted and does not exist")
 
 
 def sweep(connection: apsw.Connection, session: SessionId) -> None:
@@ -72,10 +80,9 @@ def sweep(connection: apsw.Connection, session: SessionId) -> None:
 
 def tombstone(connection: apsw.Connection, key: str) -> Tombstone | None:
     """What is remembered of a deleted session under its id, or under the key that it was created with."""
-    found = connection.execute(
-        "SELECT key, kind, session, state, deleted_at FROM tombstones WHERE key = ?", (key,)
-    ).fetchone()
-    return None if found is None else Tombstone(*found)
+    for stone in read(connection, "tombstones", "WHERE key = ?", (key,)):
+        return Tombstone(*stone[:-1])
+    return None
 
 
 def deleted_message(connection: apsw.Connection, message: MessageId) -> Message | None:

@@ -7,12 +7,15 @@ than itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import apsw
 
+from betcode.adapters.sqlite import checked
 from betcode.adapters.sqlite.errors import StoreError
+from betcode.adapters.sqlite.tables import TABLES, row_crc
 from betcode.model.errors import BetcodeError
 
 MESSAGE_IS_OPEN = "state NOT IN ('cancelled', 'completed', 'failed', 'unknown')"
@@ -180,6 +183,23 @@ CREATE TRIGGER decisions_are_final BEFORE UPDATE ON decisions BEGIN SELECT RAISE
 """A program that does not know them would leave rows behind whose checksums are wrong."""
 
 
+def seal_all(connection: apsw.Connection) -> None:
+    """Give the rows that are there their first revision and their checksum. A damaged event keeps a wrong one."""
+    connection.create_scalar_function("row_crc", lambda table, *covered: row_crc(table, covered))
+    connection.create_scalar_function("crc32", crc32, 1)
+    try:
+        for table in TABLES:
+            crc = f"row_crc('{table.name}', {checked.names(table.covered)})"
+            if table.name == "events":
+                crc = f"iif(crc32(body) = crc, {crc}, crc)"
+            connection.execute(f"UPDATE {table.name} SET rev = 1")  # noqa: S608 - our own names
+            connection.execute(f"UPDATE {table.name} SET crc = {crc}")  # noqa: S608 - our own names
+    finally:
+        connection.create_scalar_function("row_crc", None)
+        connection.create_scalar_function("crc32", None, 1)
+    checked.put_meta(connection, checked.REV, "1", 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One step from `version - 1` to `version`."""
@@ -187,6 +207,8 @@ class Migration:
     version: int
     oldest_compatible: int
     sql: str
+    then: Callable[[apsw.Connection], None] = lambda connection: None
+    """What SQL alone cannot do, in the same transaction."""
 
 
 MIGRATIONS = (
@@ -194,7 +216,7 @@ MIGRATIONS = (
     Migration(2, 2, _TOMBSTONES),
     Migration(3, 3, _ATTEMPTS),
     Migration(4, 4, _ODD_LINES),
-    Migration(5, 5, _CHECKSUMS),
+    Migration(5, 5, _CHECKSUMS, seal_all),
 )
 """All steps, in order, from 1 without a hole."""
 
@@ -214,14 +236,20 @@ def migrate(connection: apsw.Connection, migrations: Sequence[Migration] = MIGRA
             continue
         with connection:  # a transaction; user_version is part of it
             connection.execute(migration.sql)
-            connection.executemany(
-                "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                [
-                    ("schema_version", str(migration.version)),
-                    ("oldest_compatible", str(migration.oldest_compatible)),
-                ],
-            )
+            migration.then(connection)
+            facts = {"schema_version": str(migration.version), "oldest_compatible": str(migration.oldest_compatible)}
+            _put_meta(connection, facts)
             connection.execute(f"PRAGMA user_version = {migration.version}")
+
+
+def _put_meta(connection: apsw.Connection, facts: dict[str, str]) -> None:
+    if connection.execute("SELECT 1 FROM pragma_table_info('meta') WHERE name = 'crc'").get:
+        rev = checked.next_rev(connection)
+        for name, value in facts.items():
+            checked.put_meta(connection, name, value, rev)
+        return
+    put = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    connection.executemany(put, list(facts.items()))
 
 
 def _refuse_foreign(connection: apsw.Connection, newest: int) -> None:

@@ -7,15 +7,17 @@ contradict what is stored. `apply` expects an open transaction or savepoint, whi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
-from zlib import crc32
 
 import apsw
 import msgspec
 
-from betcode.adapters.sqlite import deletion, odd_lines
+from betcode.adapters.sqlite import decisions, deletion, odd_lines
+from betcode.adapters.sqlite.checked import INSERT, names, next_rev, read, replacing, sealed
 from betcode.adapters.sqlite.errors import RESCUE_HINT, StoreError, defect, key_conflict
 from betcode.adapters.sqlite.schema import MESSAGE_IS_OPEN, PERMISSION_IS_OPEN
+from betcode.adapters.sqlite.tables import TABLE, row_crc
 from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId
 from betcode.model.rows import EventRow, Message, Options, Permission, SessionRow, Transaction
 from betcode.model.states import Delivery, MessageState, PermissionState
@@ -26,35 +28,19 @@ _decode_options = msgspec.json.Decoder(Options).decode
 
 # --- writing ------------------------------------------------------------------------------------------------------
 
-_INSERT_SESSION = """
-INSERT INTO sessions (claude_session_id, directory, name, options, state, reason, epoch, seq, run, "offset", checkpoint,
-    life, id, created_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id) DO NOTHING"""
-_UPDATE_SESSION = """
-UPDATE sessions SET claude_session_id = ?1, directory = ?2, name = ?3, options = ?4, state = ?5, reason = ?6,
-    epoch = ?7, seq = ?8, run = ?9, "offset" = ?10, checkpoint = ?11, life = ?12
-WHERE id = ?13 AND state != 'DELETED' AND ((epoch = ?7 AND seq = ?14) OR (epoch < ?7 AND ?14 = 0))"""
-_INSERT_EVENT = "INSERT INTO events (session, epoch, seq, kind, time, crc, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_PUT_MESSAGE = """
-INSERT INTO messages (id, session, text, client, state, reason, run, steer, accepted_at, attempt, told)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE key = ?1)
+_INSERT_SESSION = f"{INSERT['sessions']} ON CONFLICT (id) DO NOTHING"
+_UPDATE_SESSION = f"""
+UPDATE sessions SET ({names((*TABLE["sessions"].covered, "crc"))}) = ({", ".join(f"?{n}" for n in range(1, 17))})
+WHERE id = ?1 AND state != 'DELETED' AND ((epoch = ?9 AND seq = ?17) OR (epoch < ?9 AND ?17 = 0))"""  # noqa: S608 - our own names
+_PUT_MESSAGE = f"""
+INSERT INTO messages ({names((*TABLE["messages"].covered, "crc"))})
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE key = ?1)
 ON CONFLICT (id) DO UPDATE SET client = excluded.client, state = excluded.state, reason = excluded.reason,
     run = excluded.run, steer = excluded.steer, accepted_at = excluded.accepted_at, attempt = excluded.attempt,
-    told = excluded.told
-WHERE session = excluded.session AND text = excluded.text"""
-_PUT_PERMISSION = """
-INSERT INTO permissions (id, session, run, request_id, tool, input, state, asked_at_unix_s, deadline_unix_s,
-    tool_use_id, description, agent_id, reason, delivery, "by", message, updated_input, for_session, interrupt,
-    settled_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET run = excluded.run, request_id = excluded.request_id, tool = excluded.tool,
-    input = excluded.input, state = excluded.state, asked_at_unix_s = excluded.asked_at_unix_s,
-    deadline_unix_s = excluded.deadline_unix_s, tool_use_id = excluded.tool_use_id,
-    description = excluded.description, agent_id = excluded.agent_id, reason = excluded.reason,
-    delivery = excluded.delivery, "by" = excluded."by", message = excluded.message,
-    updated_input = excluded.updated_input, for_session = excluded.for_session, interrupt = excluded.interrupt,
-    settled_at = excluded.settled_at
-WHERE session = excluded.session"""
+    told = excluded.told, rev = excluded.rev, crc = excluded.crc
+WHERE session = excluded.session AND text = excluded.text"""  # noqa: S608 - our own names
+_PUT_PERMISSION = f"{replacing('permissions', keeps=('session',))} WHERE session = excluded.session"
 
 
 def apply(connection: apsw.Connection, transaction: Transaction) -> None:
@@ -65,46 +51,50 @@ def apply(connection: apsw.Connection, transaction: Transaction) -> None:
         StoreError: the session exists already or not at all, or the events do not go on where the stored ones end.
         apsw.Error: anything that SQLite finds.
     """
+    rev = next_rev(connection)
     if transaction.deletion is not None:
-        return deletion.delete(connection, transaction.session, transaction.deletion)
+        return deletion.delete(connection, transaction.session, transaction.deletion, rev)
     if transaction.sweeps:
         return deletion.sweep(connection, transaction.session.id)
-    _put_session(connection, transaction)
+    _put_session(connection, transaction, rev)
     if transaction.events:
-        connection.executemany(
-            _INSERT_EVENT,
-            [(e.session, e.epoch, e.seq, e.kind, e.time, crc32(e.body), e.body) for e in transaction.events],
-        )
+        rows = [(e.session, e.epoch, e.seq, e.kind, e.time, e.body, rev) for e in transaction.events]
+        connection.executemany(INSERT["events"], [sealed("events", row) for row in rows])
     for message in transaction.messages:
-        _put_message(connection, message, transaction.session.id)
+        _put_message(connection, message, transaction.session.id, rev)
     for permission in transaction.permissions:
-        _put_permission(connection, permission, transaction.session.id)
-    odd_lines.put(connection, transaction)
+        _put_permission(connection, permission, transaction.session.id, rev)
+    odd_lines.put(connection, transaction, rev)
     return None
 
 
-def _put_session(connection: apsw.Connection, transaction: Transaction) -> None:
+def _put_session(connection: apsw.Connection, transaction: Transaction, rev: int) -> None:
     row = transaction.session
     before = _seq_before(transaction)
-    values = (
-        row.claude_session_id,
-        row.directory,
-        row.name,
-        _encode(row.options).decode(),
-        row.state,
-        row.reason,
-        row.epoch,
-        row.seq,
-        row.run,
-        row.offset,
-        row.checkpoint,
-        _encode(row.life).decode(),
-        row.id,
+    values = sealed(
+        "sessions",
+        (
+            row.id,
+            row.claude_session_id,
+            row.directory,
+            row.name,
+            row.created_at,
+            _encode(row.options).decode(),
+            row.state,
+            row.reason,
+            row.epoch,
+            row.seq,
+            row.run,
+            row.offset,
+            row.checkpoint,
+            _encode(row.life).decode(),
+            rev,
+        ),
     )
     if transaction.creates:
         if before != 0:
             raise defect(f"session {row.id} is created with seq {row.seq} and {len(transaction.events)} events")
-        connection.execute(_INSERT_SESSION, (*values, row.created_at))
+        connection.execute(_INSERT_SESSION, values)
         if connection.changes() != 1:
             raise defect(f"session {row.id} exists already")
         return
@@ -131,90 +121,80 @@ def _seq_before(transaction: Transaction) -> int:
     return before
 
 
-def _put_message(connection: apsw.Connection, message: Message, session: SessionId) -> None:
+def _put_message(connection: apsw.Connection, message: Message, session: SessionId, rev: int) -> None:
     if message.session != session:
         raise defect(f"message {message.id} of session {message.session} in a transaction of session {session}")
-    connection.execute(
-        _PUT_MESSAGE,
-        (
-            message.id,
-            message.session,
-            message.text,
-            message.client,
-            message.state.value,
-            message.reason,
-            message.run,
-            message.steer,
-            message.accepted_at,
-            message.attempt,
-            message.told,
-        ),
+    row = (
+        message.id,
+        message.session,
+        message.client,
+        message.state.value,
+        message.reason,
+        message.run,
+        int(message.steer),
+        message.accepted_at,
+        message.text,
+        message.attempt,
+        message.told,
+        rev,
     )
+    connection.execute(_PUT_MESSAGE, sealed("messages", row))
     if connection.changes() != 1:
         raise key_conflict(message.id)
 
 
-def _put_permission(connection: apsw.Connection, permission: Permission, session: SessionId) -> None:
+def _put_permission(connection: apsw.Connection, permission: Permission, session: SessionId, rev: int) -> None:
     if permission.session != session:
         raise defect(f"question {permission.id} of {permission.session} in a transaction of session {session}")
     edited = permission.updated_input
-    connection.execute(
-        _PUT_PERMISSION,
-        (
-            permission.id,
-            permission.session,
-            permission.run,
-            permission.request_id,
-            permission.tool,
-            _encode(permission.input).decode(),
-            permission.state.value,
-            permission.asked_at_unix_s,
-            permission.deadline_unix_s,
-            permission.tool_use_id,
-            permission.description,
-            permission.agent_id,
-            permission.reason,
-            permission.delivery.value,
-            permission.by,
-            permission.message,
-            None if edited is None else _encode(edited).decode(),
-            permission.for_session,
-            permission.interrupt,
-            permission.settled_at,
-        ),
+    row = (
+        permission.id,
+        permission.session,
+        permission.run,
+        permission.request_id,
+        permission.tool,
+        _encode(permission.input).decode(),
+        permission.state.value,
+        float(permission.asked_at_unix_s),
+        float(permission.deadline_unix_s),
+        permission.tool_use_id,
+        permission.description,
+        permission.agent_id,
+        permission.reason,
+        permission.delivery.value,
+        permission.by,
+        permission.message,
+        None if edited is None else _encode(edited).decode(),
+        int(permission.for_session),
+        int(permission.interrupt),
+        permission.settled_at,
+        rev,
     )
+    connection.execute(_PUT_PERMISSION, sealed("permissions", row))
     if connection.changes() != 1:
         raise defect(f"question {permission.id} belongs to another session")
+    if permission.state is not PermissionState.PENDING:
+        decisions.append(connection, permission, rev)
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
 
-_SELECT_SESSION = """
-SELECT id, claude_session_id, directory, name, created_at, options, state, reason, epoch, seq, run, "offset",
-    checkpoint, life FROM sessions"""
-_SELECT_MESSAGE = (
-    "SELECT id, session, text, client, state, accepted_at, reason, run, steer, attempt, told FROM messages"
-)
-_SELECT_PERMISSION = """
-SELECT id, session, run, request_id, tool, input, state, asked_at_unix_s, deadline_unix_s, tool_use_id, description,
-    agent_id, reason, delivery, "by", message, updated_input, for_session, interrupt, settled_at FROM permissions"""
 _SELECT_EVENTS = """
-SELECT seq, kind, time, crc, body FROM events WHERE session = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT ?"""
-_ALL_SESSIONS = f"{_SELECT_SESSION} WHERE {deletion.IS_THERE} ORDER BY created_at, position"
-_OPEN_MESSAGES = f"{_SELECT_MESSAGE} INDEXED BY messages_open WHERE session = ? AND {MESSAGE_IS_OPEN} ORDER BY position"
-_OPEN_PERMISSIONS = f"""
-{_SELECT_PERMISSION} INDEXED BY permissions_open WHERE session = ? AND {PERMISSION_IS_OPEN} ORDER BY position"""
+SELECT seq, kind, time, crc, body, rev FROM events WHERE session = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT ?"""
+_ALL_SESSIONS = f"WHERE {deletion.IS_THERE} ORDER BY created_at, position"
+_OPEN_MESSAGES = f"INDEXED BY messages_open WHERE session = ? AND {MESSAGE_IS_OPEN} ORDER BY position"
+_OPEN_PERMISSIONS = f"INDEXED BY permissions_open WHERE session = ? AND {PERMISSION_IS_OPEN} ORDER BY position"
 
 
 def sessions(connection: apsw.Connection) -> list[SessionRow]:
     """All sessions, oldest first."""
-    return [_session(row) for row in connection.execute(_ALL_SESSIONS)]
+    return [_session(row) for row in read(connection, "sessions", _ALL_SESSIONS)]
 
 
 def session(connection: apsw.Connection, session: SessionId) -> SessionRow | None:
     """One session."""
-    row = connection.execute(f"{_SELECT_SESSION} WHERE id = ? AND {deletion.IS_THERE}", (session,)).fetchone()
-    return None if row is None else _session(row)
+    rows = list(read(connection, "sessions", f"WHERE id = ? AND {deletion.IS_THERE}", (session,)))
+    return _session(rows[0]) if rows else None
 
 
 BEYOND = (2**62, 0)
@@ -231,47 +211,47 @@ def positions(connection: apsw.Connection) -> dict[SessionId, tuple[int, int]]:
 
 def leftovers(connection: apsw.Connection) -> list[SessionRow]:
     """Deleted sessions of which events or files may be left."""
-    return [_session(row) for row in connection.execute(f"{_SELECT_SESSION} WHERE NOT ({deletion.IS_THERE})")]
+    return [_session(row) for row in read(connection, "sessions", f"WHERE NOT ({deletion.IS_THERE})")]
 
 
 def open_messages(connection: apsw.Connection, session: SessionId) -> list[Message]:
     """Messages without an outcome, in the order of their acceptance."""
-    return [_message(row) for row in connection.execute(_OPEN_MESSAGES, (session,))]
+    return [_message(row) for row in read(connection, "messages", _OPEN_MESSAGES, (session,))]
 
 
 def open_permissions(connection: apsw.Connection, session: SessionId) -> list[Permission]:
     """Questions that are pending or settled and still being delivered, oldest first."""
-    return [_permission(row) for row in connection.execute(_OPEN_PERMISSIONS, (session,))]
+    return [_permission(row) for row in read(connection, "permissions", _OPEN_PERMISSIONS, (session,))]
 
 
 def message(connection: apsw.Connection, message: MessageId) -> Message | None:
     """One message of any session; of one that was deleted without its text."""
-    row = connection.execute(f"{_SELECT_MESSAGE} WHERE id = ?", (message,)).fetchone()
-    return deletion.deleted_message(connection, message) if row is None else _message(row)
+    rows = list(read(connection, "messages", "WHERE id = ?", (message,)))
+    return _message(rows[0]) if rows else deletion.deleted_message(connection, message)
 
 
 def permission(connection: apsw.Connection, permission: PermissionId) -> Permission | None:
     """One question of any session."""
-    row = connection.execute(f"{_SELECT_PERMISSION} WHERE id = ?", (permission,)).fetchone()
-    return None if row is None else _permission(row)
+    rows = list(read(connection, "permissions", "WHERE id = ?", (permission,)))
+    return _permission(rows[0]) if rows else None
 
 
 def events(connection: apsw.Connection, session: SessionId, *, epoch: int, after: int, limit: int) -> list[EventRow]:
     """Events of one epoch with seq > after, in order, at most `limit`.
 
     Raises:
-        StoreError: `corrupt`; a stored body is not what was written, which SQLite itself cannot see.
+        StoreError: `corrupt`; a stored row is not what was written, which SQLite itself cannot see.
     """
     rows: list[Any] = connection.execute(_SELECT_EVENTS, (session, epoch, after, limit)).fetchall()
-    for seq, _, _, crc, body in rows:
-        if crc32(body) != crc:
+    for seq, kind, time, crc, body, rev in rows:
+        if row_crc("events", (session, epoch, seq, kind, time, body, rev)) != crc:
             raise StoreError(
                 f"event {epoch}.{seq} of session {session} is damaged", hint=RESCUE_HINT, error_type="corrupt"
             )
-    return [EventRow(session, epoch, seq, kind, time, body) for seq, kind, time, _, body in rows]
+    return [EventRow(session, epoch, seq, kind, time, body) for seq, kind, time, _, body, _ in rows]
 
 
-def _session(row: tuple[Any, ...]) -> SessionRow:
+def _session(row: Sequence[Any]) -> SessionRow:
     return SessionRow(
         id=SessionId(row[0]),
         claude_session_id=ClaudeSessionId(row[1]),
@@ -290,23 +270,23 @@ def _session(row: tuple[Any, ...]) -> SessionRow:
     )
 
 
-def _message(row: tuple[Any, ...]) -> Message:
+def _message(row: Sequence[Any]) -> Message:
     return Message(
         id=MessageId(row[0]),
         session=SessionId(row[1]),
-        text=row[2],
-        client=row[3],
-        state=MessageState(row[4]),
-        accepted_at=row[5],
-        reason=row[6],
-        run=row[7],
-        steer=bool(row[8]),
+        client=row[2],
+        state=MessageState(row[3]),
+        reason=row[4],
+        run=row[5],
+        steer=bool(row[6]),
+        accepted_at=row[7],
+        text=row[8],
         attempt=row[9],
         told=row[10],
     )
 
 
-def _permission(row: tuple[Any, ...]) -> Permission:
+def _permission(row: Sequence[Any]) -> Permission:
     return Permission(
         id=PermissionId(row[0]),
         session=SessionId(row[1]),

@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
-from zlib import crc32
 
 import apsw
 
 from betcode.adapters.marks import read_mark
-from betcode.adapters.sqlite import statements
+from betcode.adapters.sqlite import row_check, statements
 from betcode.adapters.sqlite.connection import check_header, close_quietly, quick_check
 from betcode.adapters.sqlite.errors import StoreError, translate
 from betcode.adapters.sqlite.schema import MIGRATIONS
@@ -148,13 +147,12 @@ def _content(connection: apsw.Connection, marks: dict[SessionId, Mark]) -> dict[
 
 
 def _rows(connection: apsw.Connection) -> tuple[int, tuple[str, ...], bool]:
-    """How many events there are, which of them have a wrong checksum, and whether all were read."""
+    """How many rows there are, which of them have a wrong checksum, and whether all were read."""
     count, bad = 0, list[str]()
     try:
-        for session, epoch, seq, crc, body in connection.execute("SELECT session, epoch, seq, crc, body FROM events"):
-            count += 1
-            if crc32(body) != crc and len(bad) < _BAD_ROWS_MAX:
-                bad.append(f"{session} {epoch}.{seq}")
+        for step in row_check.steps(connection):
+            count += step.rows
+            bad += [f"{step.table} {key}" for key in step.bad[: _BAD_ROWS_MAX - len(bad)]]
     except apsw.InterruptError:
         return count, tuple(bad), False
     return count, tuple(bad), True

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 import apsw
 import msgspec
 
 from betcode.adapters.sqlite import deletion, statements
+from betcode.adapters.sqlite.tables import row_crc
 from betcode.core.diagnosis.trouble import KINDS
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import SessionId
@@ -73,12 +73,12 @@ def read_events(connection: apsw.Connection, session: SessionId) -> Iterator[dic
     """
     marks = ", ".join("?" for _ in KINDS)
     query = (
-        "SELECT epoch, seq, kind, time, crc, body FROM events"  # noqa: S608 - question marks
+        "SELECT epoch, seq, kind, time, crc, body, rev FROM events"  # noqa: S608 - question marks
         f" WHERE session = ? AND kind IN ({marks}) ORDER BY epoch, seq"
     )
-    for epoch, seq, kind, time, crc, body in connection.execute(query, (session, *KINDS)):
+    for epoch, seq, kind, time, crc, body, rev in connection.execute(query, (session, *KINDS)):
         try:
-            if crc32(body) != crc:
+            if row_crc("events", (session, epoch, seq, kind, time, body, rev)) != crc:
                 raise ValueError("its checksum is wrong")
             yield msgspec.json.decode(body, type=dict[str, Any])
         except ValueError as error:

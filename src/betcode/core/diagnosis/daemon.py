@@ -77,7 +77,7 @@ class Database:
     foreign: bool = False
     rows: int = 0
     bad_rows: tuple[str, ...] = ()
-    """Events whose checksum is wrong."""
+    """Rows whose checksum is wrong: their table and key."""
     behind: tuple[str, ...] = ()
     """Sessions of which the database knows less than was committed."""
     strangers: tuple[str, ...] = ()
@@ -182,7 +182,7 @@ def judge_database(found: Database, *, daemon_state: str, data: str) -> list[Fin
         return [*findings, error("database.check", f"the database is damaged: {found.damage}{AGAIN}", aside)]
     findings += _judge_schema(found)
     if found.bad_rows:
-        what = f"{len(found.bad_rows)} events are not what was written: {some(found.bad_rows)}{AGAIN}"
+        what = f"{len(found.bad_rows)} rows are not what was written: {some(found.bad_rows)}{AGAIN}"
         findings.append(error("database.rows", what, aside))
     if found.behind:
         what = f"the database has lost the end of {len(found.behind)} sessions: {some(found.behind)}"
@@ -192,10 +192,10 @@ def judge_database(found: Database, *, daemon_state: str, data: str) -> list[Fin
         findings.append(info("database.strangers", what, command("ls", "-l", f"{data}/sessions/{found.strangers[0]}")))
     if not found.finished:
         hint = command("sqlite3", "-readonly", found.path, "PRAGMA quick_check")
-        what = f"no damage was found in the time there was ({found.rows:,} events)"
+        what = f"no damage was found in the time there was ({found.rows:,} rows)"
         findings.append(info("database.check", what, hint))
     elif not found.bad_rows:
-        findings.append(ok("database.check", f"the database is whole ({found.rows:,} events, each with its checksum)"))
+        findings.append(ok("database.check", f"the database is whole ({found.rows:,} rows, each with its checksum)"))
     return findings
 
 
