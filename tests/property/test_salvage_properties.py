@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from betcode.adapters.rescue.pages import DamagedDatabase, RawFile
-from betcode.adapters.rescue.salvage import salvage
+from betcode.adapters.rescue.salvage import OWN_FACTS, salvage
 from betcode.adapters.rescue.sieve import Sieve
 from betcode.adapters.rescue.staging import open_staging
 from betcode.adapters.sqlite.tables import TABLE, TABLES
@@ -62,6 +62,8 @@ class Original:
                 values = record and decode(record)
                 if values and (shape := sieve.whole(values, cell.rowid, index=not is_table)):
                     row = dict(zip(shape.table.columns, values, strict=True))
+                    if shape.name == "meta" and row["name"] in OWN_FACTS:
+                        break
                     rev = row["rev"]
                     assert isinstance(rev, int)
                     self.copies.append(Copy(shape.name, tuple(row[name] for name in shape.table.key), rev, spans))
@@ -188,6 +190,8 @@ def check(original: Original, folder: Path, file: bytes, wal: bytes, told: str) 
     revs: dict[tuple[str, tuple[object, ...]], int] = {}
     for table in TABLES:
         for row in staging.execute(f'SELECT * FROM "{table.name}" WHERE rev > 0'):  # noqa: S608
+            if table.name == "meta" and row[0] in OWN_FACTS:
+                continue
             assert without_rowid(table, row) in original.written.versions[table.name], f"{told}: never written: {row}"
             named = dict(zip(table.columns, row, strict=True))
             revs[table.name, tuple(named[name] for name in table.key)] = named["rev"]
@@ -213,6 +217,7 @@ def test_all_that_was_written_comes_back_from_files_that_are_whole(
         assert result.stale_frames > 0
         newest = max(original.written.newest.values())
         assert result.newest_rev == newest
+        assert staging.execute("SELECT value FROM meta WHERE name = 'rev'").get == str(newest), "revisions go on rising"
         for (name, key), rev in original.written.newest.items():
             where = " AND ".join(f'"{column}" = ?' for column in TABLE[name].key)
             assert staging.execute(f'SELECT rev FROM "{name}" WHERE {where}', key).get == rev  # noqa: S608

@@ -18,6 +18,7 @@ import apsw
 from betcode.adapters.rescue import staging
 from betcode.adapters.rescue.pages import DamagedDatabase
 from betcode.adapters.rescue.sieve import Damaged, Shape, Sieve
+from betcode.adapters.sqlite import checked
 from betcode.adapters.sqlite.tables import TABLES, Value
 from betcode.wire.sqlite_pages import cells as page_cells
 from betcode.wire.sqlite_pages.cells import Cell
@@ -36,8 +37,8 @@ SEEN_MAX: Final = 400_000
 """Rows of the log that are remembered, so that the next copy of their page costs little: some 50 MB."""
 SAMPLE_BYTES: Final = 4 * 1024 * 1024
 """How much is read to find the size of the pages."""
-_SCHEMA_FACTS: Final = frozenset({"schema_version", "oldest_compatible"})
-"""Rows of `meta` that are facts of the new database, not of the damaged one."""
+OWN_FACTS: Final = frozenset({"schema_version", "oldest_compatible", checked.REV})
+"""Rows of `meta` that every database has of its own. They are not taken; the revision goes on from the highest found."""
 _EVENT_HEADER: Final = header_pattern("tiittibi")
 
 
@@ -243,11 +244,13 @@ class _Scan:
 
     def _keep(self, shape: Shape, values: list[Value], size: int) -> None:
         self.found += 1
-        if self._into is None or (shape.name == "meta" and values[0] in _SCHEMA_FACTS):
+        if self._into is None:
             return
         rev = values[shape.rev]
         if isinstance(rev, int) and rev > self._newest_rev:
             self._newest_rev = rev
+        if shape.name == "meta" and values[0] in OWN_FACTS:
+            return
         self._rows[shape.name].append(values)
         self._waiting_bytes += size + 200
         if self._waiting_bytes > BATCH_BYTES:
@@ -289,10 +292,9 @@ class _Scan:
         assert self._into is not None
         lost = tuple(row for row in self._damaged if not _is_there(self._into, row))
         damaged = Counter(row.table for row in lost) + self._damaged_more + Counter({"?": self._unreadable})
-        rows = {
-            table.name: int(self._into.execute(f'SELECT count(*) FROM "{table.name}" WHERE rev > 0').get)  # noqa: S608
-            for table in TABLES
-        }
+        if self._newest_rev > int(self._into.execute("SELECT value FROM meta WHERE name = ?", (checked.REV,)).get):
+            checked.put_meta(self._into, checked.REV, str(self._newest_rev), self._newest_rev)
+        rows = count_rows(self._into)
         database = self._database
         unreadable = database.file.unreadable + database.wal.unreadable
         return Salvaged(
@@ -309,6 +311,15 @@ class _Scan:
             newest_rev=self._newest_rev,
             sentences=_sentences(sum(rows.values()), damaged, self._unsealed, unreadable),
         )
+
+
+def count_rows(connection: apsw.Connection) -> dict[str, int]:
+    """Rows by table, without those that every database has of its own. Raises apsw.Error."""
+    rows = {
+        table.name: int(connection.execute(f'SELECT count(*) FROM "{table.name}"').get)  # noqa: S608 - our own names
+        for table in TABLES
+    }
+    return rows | {"meta": rows["meta"] - len(OWN_FACTS)}
 
 
 def _step(count: int) -> int:
