@@ -250,9 +250,7 @@ def _sentences(result: Result) -> list[str]:
         spans = [str(hole.first) if hole.first == hole.last else f"{hole.first}-{hole.last}" for hole in holes[:10]]
         more = f" and {len(holes) - 10} more ranges" if len(holes) > 10 else ""
         number = sum(hole.count for hole in holes)
-        said.append(
-            f"Session {session} lacks {counted(number, 'event')} of epoch {epoch}: {', '.join(spans)}{more}."
-        )
+        said.append(f"Session {session} lacks {counted(number, 'event')} of epoch {epoch}: {', '.join(spans)}{more}.")
     if len(by_session) > LOST_SHOWN:
         said.append(f"{len(by_session) - LOST_SHOWN} more sessions lack events.")
     for session, tables in list(result.orphans.items())[:LOST_SHOWN]:
@@ -261,8 +259,8 @@ def _sentences(result: Result) -> list[str]:
     if len(result.orphans) > LOST_SHOWN:
         counts = sum((Counter(tables) for tables in result.orphans.values()), Counter[str]())
         said.append(f"{len(result.orphans)} such sessions in all, with {counted(counts.total(), 'row')}.")
-    if result.forgotten:
-        said.append(f"{counted(result.forgotten, 'row')} of deleted sessions stay deleted.")
     if not said and not result.salvaged.damaged and not result.salvaged.pages_damaged:
         said.append("As far as the rows tell, nothing is missing.")
+    if result.forgotten:
+        said.append(f"{counted(result.forgotten, 'row')} of deleted sessions stay deleted.")
     return said

@@ -38,7 +38,7 @@ SEEN_MAX: Final = 400_000
 SAMPLE_BYTES: Final = 4 * 1024 * 1024
 """How much is read to find the size of the pages."""
 OWN_FACTS: Final = frozenset({"schema_version", "oldest_compatible", checked.REV})
-"""Rows of `meta` that every database has of its own. They are not taken; the revision goes on from the highest found."""
+"""Rows of `meta` that every database has of its own: not taken, but the revision goes on from the highest found."""
 _EVENT_HEADER: Final = header_pattern("tiittibi")
 
 
@@ -84,15 +84,17 @@ def salvage(source: Path, into: apsw.Connection, *, progress: Progress = lambda 
         OSError: the files cannot be opened.
         apsw.Error: the new database cannot be written.
     """
-    with DamagedDatabase(source) as database, into:
-        into.pragma("cache_size", -32_768)
-        sieve = Sieve(into)
+    into.pragma("cache_size", -32_768)
+    sieve = Sieve(into)
+    with DamagedDatabase(source) as database:
         database.use(_page_size(database, sieve))
         scan = _Scan(database, sieve, into)
-        scan.log(progress)
-        scan.file(progress)
-        scan.flush()
-        return scan.result()
+        with into:
+            scan.log(progress)
+            scan.file(progress)
+            scan.flush()
+            result = scan.result()
+    return result
 
 
 def _page_size(database: DamagedDatabase, sieve: Sieve) -> int:
@@ -336,7 +338,9 @@ def _is_there(staging: apsw.Connection, row: Damaged) -> bool:
 def _sentences(rows: int, damaged: Counter[str], unsealed: int, unreadable: int) -> tuple[str, ...]:
     said = [f"{rows} rows are whole."]
     if known := {table: number for table, number in sorted(damaged.items()) if table != "?"}:
-        said.append("Damaged, and not taken: " + ", ".join(f"{number} of {table}" for table, number in known.items()) + ".")
+        said.append(
+            "Damaged, and not taken: " + ", ".join(f"{number} of {table}" for table, number in known.items()) + "."
+        )
     if damaged["?"]:
         said.append(f"{damaged['?']} more records are so damaged that nobody can say of which table they are.")
     if unsealed:

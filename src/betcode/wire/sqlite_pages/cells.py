@@ -72,17 +72,16 @@ def cells(page: bytes, at: int = 0) -> tuple[list[Cell], int] | None:
     most = usable - 35 if table else (usable - 12) * 64 // 255 - 23
     found: list[Cell] = []
     rowid: int | None = None
-    for start in unpack_from(f">{count}H", page, first - 2 * count):
-        if not first <= start <= usable - 4 - skip:
+    for place in unpack_from(f">{count}H", page, first - 2 * count):
+        if not first <= place <= usable - 4 - skip:
             continue
-        start += skip
-        size = page[start]
-        if size < 0x80:
-            start += 1
-        elif (low := page[start + 1]) < 0x80:
-            size, start = (size & 0x7F) << 7 | low, start + 2
-        else:
-            size, start = varint(page, start)
+        start = place + skip + 1
+        size = page[start - 1]
+        if size > 0x7F:
+            if (low := page[start]) < 0x80:
+                size, start = (size & 0x7F) << 7 | low, start + 1
+            else:
+                size, start = varint(page, start - 1)
         if table:
             rowid, start = varint(page, start)
         local = size if size <= most else local_size(size, usable, index=not table)
