@@ -6,6 +6,7 @@ import errno
 import os
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -166,9 +167,11 @@ class DamagedDatabase:
             yield self._in_file
             yield self._in_log
             return
-        commit = bisect_left(self._commits, index)
-        end = self._commits[commit] if commit < len(self._commits) else self.frame_count
-        yield lambda number: self._as_of(number, end)
+        first = bisect_left(self._commits, index)
+        ends = self._commits[first : first + 3] or [self.frame_count]  # damage may look like the end of a transaction
+        for end in ends:
+            yield partial(self._as_of, index=end)
+        yield partial(self._nearest, index=index, end=ends[0])
         yield self._in_file
         yield self._in_log
 
@@ -187,6 +190,14 @@ class DamagedDatabase:
         while found is not None and found > index:
             found = self._before.get(found)
         return self._in_file(number) if found is None else self._frame_page(found)
+
+    def _nearest(self, number: int, index: int, end: int) -> bytes | None:
+        """The same where the frame is damaged that ended the transaction: the first version after `index`, if any."""
+        found, after = self._newest.get(number), None
+        while found is not None and found > index:
+            after = found if found <= end else None
+            found = self._before.get(found)
+        return self._as_of(number, index) if after is None else self._frame_page(after)
 
     def _frame_page(self, index: int) -> bytes:
         return self.wal.read(frame_offset(index, self.page_size) + FRAME_HEADER_BYTES, self.page_size)
