@@ -102,10 +102,12 @@ class DamagedDatabase:
         self._newest, self._before, self._commits = {}, {}, []
         if not self.wal.size:
             return
+        last_salts = b""
         for index in range(frame_count(self.wal.size, size)):
-            number, commit, _ = frame(self.wal.read(frame_offset(index, size), FRAME_HEADER_BYTES))
-            if commit:
+            number, commit, salts = frame(self.wal.read(frame_offset(index, size), FRAME_HEADER_BYTES))
+            if commit and salts == last_salts:  # otherwise noise: what ends a transaction is rarely all of it
                 self._commits.append(index)
+            last_salts = salts
             if number in self._newest:
                 self._before[index] = self._newest[number]
             self._newest[number] = index
