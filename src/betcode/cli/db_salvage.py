@@ -176,14 +176,15 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda phase, done, of: None
         return
     begun = time.monotonic()
-    shown = False
+    shown = ""
 
     def show(phase: str, done: int, of: int) -> None:
         nonlocal shown
-        if time.monotonic() - begun > PROGRESS_AFTER_S:
-            sys.stderr.write(f"\r\x1b[K{phase}: {100 * done // max(1, of)} %")
+        line = f"{phase}: {100 * done // max(1, of)} %"
+        if line != shown and time.monotonic() - begun > PROGRESS_AFTER_S:
+            sys.stderr.write(f"\r\x1b[K{line}")
             sys.stderr.flush()
-            shown = True
+            shown = line
 
     try:
         yield show
