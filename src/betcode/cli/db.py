@@ -6,7 +6,9 @@ import importlib
 
 import click
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "salvage": "betcode.cli.db_salvage:salvage",
+}
 """Where each command is. Only the one that is used is imported."""
 
 

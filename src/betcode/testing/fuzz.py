@@ -18,9 +18,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
+import apsw
+
 RECORDINGS = Path(__file__).parents[3] / "tests/recordings"
 FOUND = Path("build/fuzz")
 INPUT_BYTES_MAX = 65_536
+PAGE_BYTES = 1024
+"""Size of the database pages that are tried: small, so that much of each is reached."""
 LITTLE = (b"\n", b'"', b"\\", b"\\ud800", b"{", b"}", b"[" * 300, b"\xff", b"\0", b"null", b"1e999", b"-", b":", b",")
 """What is put in between."""
 Target = Callable[[bytes], None]
@@ -35,7 +39,23 @@ def seeds(recordings: Path) -> list[bytes]:
         found += [kind + line for line in data.split(b"\n") if line] + [kind + data[:INPUT_BYTES_MAX]]
     for path in sorted((recordings / "transcripts").glob("*.jsonl")):
         found.append(b"\2" + path.read_bytes()[:INPUT_BYTES_MAX])
-    return sorted(set(found))
+    return sorted({*found, *(b"\5" + page for page in _pages())})
+
+
+def _pages() -> list[bytes]:
+    """Pages of a small database with rows of ordinary tables and of index trees."""
+    connection = apsw.Connection(":memory:")
+    connection.pragma("page_size", PAGE_BYTES)
+    connection.execute("CREATE TABLE e (a TEXT, b INT, c INT, d TEXT, e TEXT, f INT, g BLOB, h INT)")
+    connection.execute("CREATE TABLE t (a TEXT PRIMARY KEY, b, c) WITHOUT ROWID")
+    for number in range(40):
+        row = ("aaaaaaaaaa", 1, number, "text", "2026-11-26T12:00:00Z", 1 << 20, bytes(number * 60), number)
+        connection.execute("INSERT INTO e VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        connection.execute("INSERT INTO t VALUES (?, ?, 1.5)", (f"{number:03}" * 9, number))
+    connection.execute("DELETE FROM e WHERE c % 3 = 0")
+    data = connection.serialize("main")
+    connection.close()
+    return [data[at : at + PAGE_BYTES] for at in range(PAGE_BYTES, len(data), PAGE_BYTES)]
 
 
 def damaged(data: bytes, others: Sequence[bytes], rng: Random) -> bytes:

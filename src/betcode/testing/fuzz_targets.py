@@ -21,16 +21,23 @@ from betcode.keeper import protocol
 from betcode.keeper.errors import KeeperError
 from betcode.model.errors import BetcodeError
 from betcode.testing.builders import new_session, submit
+from betcode.testing.fuzz import PAGE_BYTES
 from betcode.wire.check import Check
 from betcode.wire.claude import read_line
 from betcode.wire.claude_transcript import StoredConversation
 from betcode.wire.client_api import decode_frame, decode_request, request_id
 from betcode.wire.known_fields import New
 from betcode.wire.lines import LineSplitter
+from betcode.wire.sqlite_pages.cells import cells
+from betcode.wire.sqlite_pages.debris import former_cells, free_parts, header_pattern
+from betcode.wire.sqlite_pages.overflow import whole
+from betcode.wire.sqlite_pages.records import decode as decode_record
+from betcode.wire.sqlite_pages.wal import wal_header
 from betcode.wire.visible import visible
 
 LINE_BYTES_MAX = 20_000
 """Lower than the product's, so that lines are cut too; few recorded lines are longer."""
+EVENT_HEADER = header_pattern("tiittibi")
 
 
 def read_output(data: bytes) -> None:
@@ -95,7 +102,28 @@ def read_keeper(data: bytes) -> None:
                 continue
 
 
-TARGETS: tuple[Callable[[bytes], None], ...] = (read_output, read_output, read_transcript, read_client, read_keeper)
+def read_pages(data: bytes) -> None:
+    """A page of a damaged database, and a log."""
+    wal_header(data)
+    page = data[:PAGE_BYTES].ljust(PAGE_BYTES, b"\0")
+    found = cells(page)
+    for cell in found[0] if found is not None else ():
+        decode_record(page[cell.start : cell.start + cell.local])
+        decode_record(whole(page, cell, lambda number: page if number % 2 else None) or b"")
+    for start, end in free_parts(page):
+        for cell in former_cells(page, start, end, EVENT_HEADER):
+            decode_record(page[cell.start : cell.start + cell.local])
+    decode_record(data)
+
+
+TARGETS: tuple[Callable[[bytes], None], ...] = (
+    read_output,
+    read_output,
+    read_transcript,
+    read_client,
+    read_keeper,
+    read_pages,
+)
 """claude's output is the largest part, and has two chances."""
 
 

@@ -7,6 +7,7 @@ used. Rows keep the `rev` and the checksum that they were written with.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def open_staging(path: Path) -> apsw.Connection:
     for name in (path, path.with_name(path.name + "-journal"), path.with_name(path.name + "-wal")):
         with contextlib.suppress(FileNotFoundError):
             name.unlink()
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # SQLite would make it readable for all
     connection = apsw.Connection(str(path))
     for pragma, value in (("journal_mode", "off"), ("synchronous", 0), ("foreign_keys", 0)):
         connection.pragma(pragma, value)
