@@ -194,6 +194,10 @@ class IntakeLog:
         self._end += len(block)
         return before
 
+    def begin(self) -> None:
+        """Have what comes next stand in a new segment. Raises OSError."""
+        self._begin_segment()
+
     def undo(self, before: int) -> None:
         """Take back the newest append, because its transactions were not committed. Best effort, see rule 2."""
         if self._fd is not None:

@@ -18,13 +18,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from betcode.client import brief
-from betcode.model import limits
+from betcode.model import limits, rescue_limits
 from betcode.model.errors import CODES, BetcodeError
 
 _POLL_S = 0.02
@@ -226,6 +227,9 @@ async def _report(descriptor: int, waiting: Waiting | None) -> dict[str, Any] | 
     loop.add_reader(descriptor, lambda: received.put_nowait(os.read(descriptor, _REPORT_BYTES_MAX)))
     try:
         report, rest = await _report_line(received, b"")
+        while report is not None and "repairing" in report:
+            sys.stderr.write(f"betcode: {report['repairing']}\nbetcode: the database is being repaired, please wait\n")
+            report, rest = await _report_line(received, rest, rescue_limits.START_WAIT_S)
         if report is not None and report.get("waiting") and waiting is not None:
             await waiting()
             report, _ = await _report_line(received, rest)
@@ -240,9 +244,11 @@ async def _report(descriptor: int, waiting: Waiting | None) -> dict[str, Any] | 
         loop.remove_reader(descriptor)
 
 
-async def _report_line(received: asyncio.Queue[bytes], data: bytes) -> tuple[dict[str, Any] | None, bytes]:
+async def _report_line(
+    received: asyncio.Queue[bytes], data: bytes, wait_s: float = limits.DAEMON_READY_WAIT_S
+) -> tuple[dict[str, Any] | None, bytes]:
     """One line of the report, and what came behind it. Raises TimeoutError."""
-    async with asyncio.timeout(limits.DAEMON_READY_WAIT_S):
+    async with asyncio.timeout(wait_s):
         while b"\n" not in data and len(data) < _REPORT_BYTES_MAX:
             chunk = await received.get()
             if not chunk:

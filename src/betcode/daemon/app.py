@@ -12,7 +12,7 @@ import socket
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +24,7 @@ from betcode.adapters.environment import child_environment
 from betcode.adapters.launcher import KeeperLauncher
 from betcode.adapters.log import JsonLog, open_log, set_level
 from betcode.adapters.marks import SessionMarks
+from betcode.adapters.mending import MendingStore
 from betcode.adapters.metrics import Metrics
 from betcode.adapters.server import LocalServer, SocketChannel
 from betcode.adapters.session_files import SessionFiles
@@ -35,6 +36,7 @@ from betcode.config.tree import Config
 from betcode.core.instant import iso
 from betcode.daemon.bounds import bounds_of, clients_max, memory_bytes_max, raise_file_limit
 from betcode.daemon.claude_watch import ClaudeWatch
+from betcode.daemon.database import Database
 from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.pages import Pages
@@ -147,7 +149,8 @@ class _App:
         steps = StartSteps(self.log)
         steps.took("configuration", configured_in_s)
         metrics = Metrics()
-        claude, store = await self._claude_and_store(metrics, steps)
+        database = Database(self.paths, self.log, metrics, lambda: self.config.agent.env_pass)
+        claude, store, opened = await self._claude_and_store(database, steps)
         try:
             self.log.info("claude found", version=claude.version)
             watched = ClaudeWatch(claude, self.log, lambda: claude_environment(self.config))
@@ -178,48 +181,55 @@ class _App:
             )
             self.apply = lambda config: _apply(config, launcher, claude, world)
             self.kernel_holds_no_memory = lambda: launcher.kernel_holds_no_memory
-            steps.took("storage check and open", store.opening_s[0])
-            steps.took("intake compare", store.opening_s[1])
-            tell_damage(self.log, store.intake_problems)
+            steps.took("storage check and open", opened.opening_s[0])
+            steps.took("intake compare", opened.opening_s[1])
+            tell_damage(self.log, opened.intake_problems)
             with steps.step("restore"):
-                await restore_all(world, store.unstored)
+                await restore_all(replace(world, store=opened), opened.unstored)
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
-            await self._serve(registry, store, metrics, steps, watched)
+            database.bring_in = lambda new: restore_all(replace(world, store=new), new.unstored)
+            database.begin_again = registry.begin_again
+            await self._serve(registry, store, metrics, steps, watched, database)
         finally:
+            database.stop()
             await store.close()
             self.log.info("the daemon has stopped")
 
-    async def _claude_and_store(self, metrics: Metrics, steps: StartSteps) -> tuple[ClaudeBinary, SqliteStore]:
+    async def _claude_and_store(
+        self, database: Database, steps: StartSteps
+    ) -> tuple[ClaudeBinary, MendingStore, SqliteStore]:
         """Both at once, since each takes a while. Raises what is wrong with claude first, else with the database."""
 
         async def check() -> ClaudeBinary:
             with steps.step("claude"):
                 return await check_claude(self.config)
 
-        opening = SqliteStore.open(
-            self.paths.database, rng=Random(), observe=metrics.stored, failed=metrics.store_failed
-        )
-        claude, store = await asyncio.gather(check(), opening, return_exceptions=True)
+        claude, store = await asyncio.gather(check(), database.open(self.report.repairing), return_exceptions=True)
         if isinstance(claude, BaseException):
-            if isinstance(store, SqliteStore):
-                await store.close()
+            if not isinstance(store, BaseException):
+                await store[0].close()
             raise claude
         if isinstance(store, BaseException):
             raise store
-        return claude, store
+        return claude, *store
 
     async def _serve(
-        self, registry: Registry, store: SqliteStore, metrics: Metrics, steps: StartSteps, claude: ClaudeWatch
+        self,
+        registry: Registry,
+        store: MendingStore,
+        metrics: Metrics,
+        steps: StartSteps,
+        claude: ClaudeWatch,
+        database: Database,
     ) -> None:
         def status() -> dict[str, Any]:
             daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
             size = store.intake_bytes
             warnings = [warning for warning in [size_warning(size)] if warning]
-            database = {"path": str(self.paths.database), "state": store.state, "intake_bytes": size}
+            stored = database.status() | {"intake_bytes": size, "warnings": warnings}
             total, kernel = registry.memory, self.kernel_holds_no_memory()
             memory = {"used_bytes": total.used, "max_bytes": total.limit, "not_by_kernel": kernel}
-            database["warnings"] = warnings
-            return {"daemon": daemon, "database": database, "memory": memory, "claude": claude.status()}
+            return {"daemon": daemon, "database": stored, "memory": memory, "claude": claude.status()}
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
@@ -266,7 +276,7 @@ class _App:
                 hint="Its sessions end. The next command starts a daemon with an empty data directory.",
             )
 
-    def _begin_watching(self, registry: Registry, store: SqliteStore, claude: ClaudeWatch) -> None:
+    def _begin_watching(self, registry: Registry, store: MendingStore, claude: ClaudeWatch) -> None:
         registry.beside("sweep deleted sessions", sweep_leftovers(registry))
         registry.beside("look for other claudes", watch(registry.running))
         registry.beside("watch the memory of all sessions", watch_memory(registry))
@@ -276,7 +286,7 @@ class _App:
     def _bind_failed(self, error: BetcodeError, pause_s: float) -> None:
         self.log.warning("the socket is tried again", error_type=error.code, detail=str(error), after_s=pause_s)
 
-    async def _stopped_or_removed(self, store: SqliteStore) -> bool:
+    async def _stopped_or_removed(self, store: MendingStore) -> bool:
         """Wait for the end. True when there is nothing left to serve: what would be written now would be lost."""
         told = False
         while not self.stopping.is_set():

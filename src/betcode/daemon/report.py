@@ -29,6 +29,12 @@ class StartReport:
             with contextlib.suppress(BrokenPipeError):  # the starter has gone away; then nobody stops the other one
                 os.write(self._fd, msgspec.json.encode({"waiting": True}) + b"\n")
 
+    def repairing(self, cause: str) -> None:
+        """The database is damaged; it is repaired before the daemon serves, which may take minutes."""
+        if self._fd is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._fd, msgspec.json.encode({"repairing": cause}) + b"\n")
+
     def rehearsed(self, pid: int) -> None:
         """A daemon could start here."""
         self._say({"ok": True, "pid": pid})

@@ -87,6 +87,16 @@ class Registry:
         marks = {row.id: self.world.marks.read(row.id) for row in rows if row.state != SessionState.CLOSED}
         return {row.id for row in rows if (mark := marks.get(row.id)) and (mark.epoch, mark.seq) > (row.epoch, row.seq)}
 
+    async def begin_again(self) -> None:
+        """After a repair of the database: sessions of which it has another numbering begin again from what it has."""
+        for row in await self.world.store.sessions():
+            runner = self._runners.get(row.id)
+            if runner is not None and runner.session.epoch != row.epoch:
+                runner.begin_again()
+            elif runner is None:
+                self._rows[row.id] = row
+                self._changed(row.id)
+
     async def close(self) -> None:
         """Stop all loops; processes go on under their keepers."""
         self.stopping = True

@@ -106,6 +106,11 @@ class SessionRunner:
         """Hand in something that nobody waits for, before the loop has begun."""
         self._inbox.put_nowait(news)
 
+    def begin_again(self) -> None:
+        """Drop what is in memory and become what the store says: it was repaired, with another numbering."""
+        hint = "Try again in a moment."
+        self._task_failed("repair", BetcodeError("store.restored", "the database was repaired meanwhile", hint=hint))
+
     async def until(self, holds: Callable[[Session], bool], steady_s: float) -> bool:
         """Wait until the committed session is so; False when that did not come by `steady_s`."""
         listener = asyncio.Event()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -115,6 +116,11 @@ class SqliteStore:
         return self._parts.opening_s
 
     @property
+    def positions(self) -> Mapping[SessionId, tuple[int, int]]:
+        """(epoch, seq) of each session's newest event at the opening; deleted ones are beyond everything."""
+        return self._parts.positions
+
+    @property
     def unstored(self) -> tuple[Transaction, ...]:
         """What the intake log held at the opening and the database lacked, in order: for `engine.restore`."""
         return self._parts.unstored
@@ -135,7 +141,10 @@ class SqliteStore:
         connection = self._parts.connection
         try:
             try:
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+                if self._health.state == "damaged":  # what the log holds must not go into a file that is to be rescued
+                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                else:
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             finally:
                 connection.close()
         except apsw.Error as error:  # everything is in the write-ahead log, which the next start reads
@@ -213,6 +222,7 @@ class _Parts:
     health: Health
     rng: Random
     unstored: tuple[Transaction, ...]
+    positions: Mapping[SessionId, tuple[int, int]]
     problems: tuple[Problem, ...]
     opening_s: tuple[float, float]
 
@@ -237,7 +247,8 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             log = IntakeLog(intake, files=files)
             undo.callback(log.close)
             problems = [problem for problem in log.problems if problem.torn_end]  # cut off by now
-            unstored = find_unstored(intake, statements.positions(connection), problems, files)
+            positions = statements.positions(connection)
+            unstored = find_unstored(intake, positions, problems, files)
         except (apsw.Error, OSError) as error:
             failed = cannot_open(error) if isinstance(error, OSError) else translate(error)
             health.saw(failed)
@@ -247,4 +258,4 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             raise
         undo.pop_all()
     took = (opened - begun, time.monotonic() - opened)
-    return _Parts(connection, readers, log, intake, health, rng, tuple(unstored), tuple(problems), took)
+    return _Parts(connection, readers, log, intake, health, rng, tuple(unstored), positions, tuple(problems), took)

@@ -1,0 +1,33 @@
+"""Where a rescue finds what is left of a database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a rescue finds what is left."""
+
+    database: Path
+    """The damaged file; its `-wal` is beside it. Either may be missing."""
+    data: Path
+    """The data directory, for `backups`, `intake` and `sessions`."""
+    intake_end: int = 0
+    """Segments of the intake log from this number on belong to what happens during the rescue; 0: there are none."""
+
+    @property
+    def backups(self) -> Path:
+        """The folder of the backups."""
+        return self.data / "backups"
+
+    @property
+    def intake(self) -> Path:
+        """The folder of the intake log."""
+        return self.data / "intake"
+
+    @property
+    def sessions(self) -> Path:
+        """The folder of the sessions' files."""
+        return self.data / "sessions"
