@@ -19,7 +19,6 @@ from betcode.model.rows import Message, Permission, SessionRow, Tombstone, Trans
 from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, PermissionState
 
 
-
 class UnknownHereError(Exception):
     """Only the database can tell."""
 

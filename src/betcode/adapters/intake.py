@@ -46,6 +46,8 @@ class Record(Struct, frozen=True, omit_defaults=True):
     events: tuple[Raw, ...] = ()
     """Bodies of the events, so that a transaction that the database missed can be repeated exactly."""
     deletion: Deletion | None = None
+    rev: int = 0
+    """The revision of the transaction in the database; 0 in a log from before it was kept."""
 
     def transaction(self) -> Transaction:
         """What was to be committed. Raises msgspec.DecodeError for an event that is none."""
@@ -134,6 +136,16 @@ def encode(transaction: Transaction) -> bytes | None:
             transaction.deletion,
         )
     )
+
+
+def encode_whole(transaction: Transaction, rev: int) -> bytes:
+    """The payload for a transaction, whatever it holds: for when the log is all that there is.
+
+    Raises as `encode` does.
+    """
+    events = tuple(Raw(event.body) for event in transaction.events)
+    kept = (transaction.messages, transaction.permissions, events, transaction.deletion)
+    return _encode(Record(transaction.session, transaction.creates, *kept, rev))
 
 
 _encode = msgspec.json.Encoder().encode

@@ -24,7 +24,6 @@ from betcode.adapters.environment import child_environment
 from betcode.adapters.launcher import KeeperLauncher
 from betcode.adapters.log import JsonLog, open_log, set_level
 from betcode.adapters.marks import SessionMarks
-from betcode.adapters.mending import MendingStore
 from betcode.adapters.metrics import Metrics
 from betcode.adapters.server import LocalServer, SocketChannel
 from betcode.adapters.session_files import SessionFiles
@@ -39,6 +38,7 @@ from betcode.daemon.claude_watch import ClaudeWatch
 from betcode.daemon.database import Database
 from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
+from betcode.daemon.mending import MendingStore
 from betcode.daemon.pages import Pages
 from betcode.daemon.policy import policy_of
 from betcode.daemon.report import StartReport

@@ -12,15 +12,15 @@ import msgspec
 from betcode.adapters.clock import SystemClock
 from betcode.adapters.desk import Desk
 from betcode.adapters.environment import child_environment
-from betcode.adapters.mending import MendingStore, Tools
 from betcode.adapters.metrics import Metrics
 from betcode.adapters.rescue.opening import open_whole
 from betcode.adapters.rescue.places import Places
-from betcode.adapters.rescue.rebuild import all_ways
+from betcode.adapters.rescue.rebuild import ALL
 from betcode.adapters.rescue.repair import Task, Ways, read_report, repair
 from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.config.paths import Paths
+from betcode.daemon.mending import MendingStore, Tools
 from betcode.engine.ports import Log
 from betcode.model import rescue_limits
 from betcode.model.rescue import RescueReport
@@ -44,7 +44,7 @@ class Database:
         self._trouble = ""
         self._stopping = False
         self._newest: RescueReport | None = read_report(paths.data)
-        self.bring_in: Callable[[SqliteStore], Awaitable[None]] = _nothing
+        self.bring_in: Callable[[SqliteStore], Awaitable[object]] = _nothing
         """Gives a repaired database what the intake log holds and it lacks."""
         self.begin_again: Callable[[], Awaitable[None]] = _none
         """Has the sessions whose rows are others now begin again from them."""
@@ -91,7 +91,7 @@ class Database:
             detail=str(error),
         )
 
-    def not_repaired(self, error: Exception, again_s: float | None) -> None:
+    def not_repaired(self, error: BaseException, again_s: float | None) -> None:
         """Log it, and show it."""
         self._trouble = str(error)
         self._log.error(
@@ -130,7 +130,7 @@ class Database:
             lambda row: child_environment(os.environ, row.options, self._env_pass()),
             self._progress,
         )
-        return repair(task, cause, Ways(all_ways(), self._way_failed))
+        return repair(task, cause, Ways(ALL, self._way_failed))
 
     def _progress(self, phase: str, done: int, of: int) -> None:
         if self._stopping:
@@ -161,4 +161,3 @@ async def _nothing(_store: SqliteStore) -> None:
 
 async def _none() -> None:
     """Before the sessions are there."""
-

@@ -108,8 +108,8 @@ class SessionRunner:
 
     def begin_again(self) -> None:
         """Drop what is in memory and become what the store says: it was repaired, with another numbering."""
-        hint = "Try again in a moment."
-        self._task_failed("repair", BetcodeError("store.restored", "the database was repaired meanwhile", hint=hint))
+        repaired = "the database was repaired meanwhile"
+        self._task_failed("repair", BetcodeError("store.restored", repaired, hint="Try again in a moment."))
 
     async def until(self, holds: Callable[[Session], bool], steady_s: float) -> bool:
         """Wait until the committed session is so; False when that did not come by `steady_s`."""

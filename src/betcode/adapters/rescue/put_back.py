@@ -26,6 +26,15 @@ def part_of(database: Path) -> Path:
     return database.with_name(database.name + ".rescue-part")
 
 
+def unused_stamp(database: Path, stamp: str) -> str:
+    """The stamp, or the first like it under which nothing is kept yet."""
+    number, unused = 1, stamp
+    while any(_corrupt(database, unused, suffix).exists() for suffix in SUFFIXES):
+        number += 1
+        unused = f"{stamp}-{number}"
+    return unused
+
+
 def will_be_kept(database: Path, stamp: str) -> list[Path]:
     """Where `put_back` will keep the damaged files that are there."""
     return [_corrupt(database, stamp, x) for x in SUFFIXES if database.with_name(database.name + x).exists()]

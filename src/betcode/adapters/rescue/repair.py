@@ -19,7 +19,7 @@ import apsw
 import msgspec
 
 from betcode.adapters.rescue.places import Places
-from betcode.adapters.rescue.put_back import part_of, put_back, sync, will_be_kept
+from betcode.adapters.rescue.put_back import part_of, put_back, sync, unused_stamp, will_be_kept
 from betcode.adapters.rescue.salvage import Progress
 from betcode.adapters.sqlite.errors import DAMAGE, StoreError, cannot_open, translate
 from betcode.core.instant import Instant, iso
@@ -71,7 +71,7 @@ def repair(task: Task, cause: str, ways: Ways) -> RescueReport:
     part = part_of(task.places.database)
     try:
         found = _build(task, part, ways)
-        stamp = iso(task.now.unix_s)[:19].replace("-", "").replace(":", "") + "Z"
+        stamp = unused_stamp(task.places.database, iso(task.now.unix_s)[:19].replace("-", "").replace(":", "") + "Z")
         made = report(
             found,
             at=iso(task.now.unix_s),

@@ -52,7 +52,9 @@ def _first(outcome: Outcome, found: Found) -> str:
     if outcome is Outcome.RESET:
         return "The database begins anew and empty: nothing of it was left. Settings and directories are untouched."
     came = ", ".join(f"{source.rows} rows from the {source.name}" for source in found.sources if source.rows)
-    words = f"The database was damaged and is repaired: {sum(found.rows.values())} rows" + (f" ({came})" if came else "")
+    words = f"The database was damaged and is repaired: {sum(found.rows.values())} rows" + (
+        f" ({came})" if came else ""
+    )
     if found.backup_age_s is not None:
         words += f"; of a backup that is {_age(found.backup_age_s)} old some were needed"
     if outcome is Outcome.REPAIRED:

@@ -9,6 +9,7 @@ told of a failure that is none (SQ-3, SQ-4, SQ-11).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from typing import Protocol, TypeVar
 
 from betcode.adapters.desk import Desk, UnknownHereError
 from betcode.adapters.intake import Problem, total_bytes
-from betcode.adapters.sqlite.errors import DAMAGE, StoreError, cannot_open
+from betcode.adapters.sqlite.errors import DAMAGE, RESCUE_HINT, StoreError, cannot_open
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.core.rescue.patience import Patience
+from betcode.engine.tasks import Tasks
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.rescue import RescueReport
 from betcode.model.rows import Drift, EventRow, Message, Permission, Quarantined, SessionRow, Tombstone, Transaction
@@ -35,7 +37,7 @@ class Listener(Protocol):
         """Damage was found; the repair begins."""
         ...
 
-    def not_repaired(self, error: Exception, again_s: float | None) -> None:
+    def not_repaired(self, error: BaseException, again_s: float | None) -> None:
         """It could not be repaired; it is tried again in so many seconds, or not by itself."""
         ...
 
@@ -74,7 +76,7 @@ class MendingStore:
         self._whole = asyncio.Event()
         self._whole.set()
         self._patience = Patience()
-        self._work: asyncio.Task[None] | None = None
+        self._tasks = Tasks(self._repair_failed)
         self._given_up: StoreError | None = None
         self._closed = False
         self.progress = ""
@@ -115,9 +117,7 @@ class MendingStore:
     async def close(self) -> None:
         """Close the database; a repair that runs is given up, and the next start makes it anew."""
         self._closed = True
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait([self._work])
+        await self._tasks.cancel()
         if self._desk is not None:
             await self._desk.close()
         self._whole.set()
@@ -125,8 +125,9 @@ class MendingStore:
 
     def suspect(self, error: StoreError) -> None:
         """Damage was found beside the store's own statements, by a check: repair it."""
-        if self._whole.is_set():
-            self._begin(error)
+        if self._whole.is_set() and self._given_up is None:
+            with contextlib.suppress(StoreError):  # too often: that is told
+                self._begin(error)
 
     # --- the protocol -----------------------------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ class MendingStore:
         self._patience = self._patience.began(now_s)
         self._whole.clear()
         self._tools.listener.damaged(error)
-        self._work = asyncio.create_task(self._repair(str(error)), name="repair of the database")
+        self._tasks.start("repair of the database", self._repair(str(error)))
 
     async def _repair(self, cause: str) -> None:
         await self._store.close()
@@ -247,6 +248,12 @@ class MendingStore:
             self._whole.set()
             await self._tools.listener.goes_on()
             return
+
+    def _repair_failed(self, _name: str, error: BaseException) -> None:
+        """A defect in the repair itself: nothing is repaired any more, and whoever waits learns it."""
+        self._tools.listener.not_repaired(error, None)
+        self._given_up = self._given_up or StoreError(str(error), hint=RESCUE_HINT, error_type="corrupt")
+        self._whole.set()
 
     async def _once(self, cause: str) -> None:
         """Repair, open, and bring in what the desk took; until then it goes on taking."""
