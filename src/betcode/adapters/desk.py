@@ -56,6 +56,7 @@ class Desk:
         self.taken = 0
         """Transactions."""
         self._bytes = 0
+        self._closed = False
 
     async def learn(self) -> None:
         """Read what the log holds from before. Raises OSError; then less can be answered."""
@@ -71,6 +72,8 @@ class Desk:
         if transaction.sweeps or transaction.deletion is not None or self._bytes > rescue_limits.DESK_BYTES_MAX:
             raise UnknownHereError
         async with self._turn:
+            if self._closed:
+                raise UnknownHereError
             for message in transaction.messages:
                 known = self._messages.get(message.id) or (self._known and self._known.messages.get(message.id))
                 if known and (known.session, known.text) != (message.session, message.text):
@@ -99,6 +102,7 @@ class Desk:
     async def close(self) -> None:
         """Take nothing more. What is under way is finished."""
         async with self._turn:
+            self._closed = True
             self._log.close()
 
     # --- what can be answered ---------------------------------------------------------------------------------------

@@ -75,6 +75,9 @@ class MendingStore:
         self._desk: Desk | None = None
         self._whole = asyncio.Event()
         self._whole.set()
+        self._ready = asyncio.Event()
+        """The database is whole, or the desk is there: nobody who can be served need wait."""
+        self._ready.set()
         self._patience = Patience()
         self._tasks = Tasks(self._repair_failed)
         self._given_up: StoreError | None = None
@@ -120,7 +123,7 @@ class MendingStore:
         await self._tasks.cancel()
         if self._desk is not None:
             await self._desk.close()
-        self._whole.set()
+        self._set_whole()
         await self._store.close()
 
     def suspect(self, error: StoreError) -> None:
@@ -141,7 +144,9 @@ class MendingStore:
                 except UnknownHereError:
                     await self._whole.wait()
                 continue
-            await self._whole.wait()
+            await self._ready.wait()
+            if not self._whole.is_set():
+                continue
             store = self._store
             try:
                 return await store.commit(transaction)
@@ -150,7 +155,8 @@ class MendingStore:
 
     async def _read(self, read: Callable[[SqliteStore], Awaitable[T]], answer: Callable[[Desk], T] | None = None) -> T:
         while True:
-            if self._desk is not None and answer is not None:
+            await self._ready.wait()
+            if not self._whole.is_set() and self._desk is not None and answer is not None:
                 try:
                     return answer(self._desk)
                 except UnknownHereError:
@@ -230,6 +236,7 @@ class MendingStore:
             raise error
         self._patience = self._patience.began(now_s)
         self._whole.clear()
+        self._ready.clear()
         self._tools.listener.damaged(error)
         self._tasks.start("repair of the database", self._repair(str(error)))
 
@@ -245,7 +252,7 @@ class MendingStore:
                 await asyncio.sleep(wait_s)
                 continue
             self._patience = self._patience.ended(well=True)
-            self._whole.set()
+            self._set_whole()
             await self._tools.listener.goes_on()
             return
 
@@ -253,16 +260,21 @@ class MendingStore:
         """A defect in the repair itself: nothing is repaired any more, and whoever waits learns it."""
         self._tools.listener.not_repaired(error, None)
         self._given_up = self._given_up or StoreError(str(error), hint=RESCUE_HINT, error_type="corrupt")
+        self._set_whole()
+
+    def _set_whole(self) -> None:
         self._whole.set()
+        self._ready.set()
 
     async def _once(self, cause: str) -> None:
         """Repair, open, and bring in what the desk took; until then it goes on taking."""
         if self._desk is None:
-            self._desk = await asyncio.to_thread(self._new_desk)
-            await self._desk.learn()
+            self._desk = await self._new_desk()
+            self._ready.set()
         desk = self._desk
         report = await asyncio.to_thread(self._tools.repair, cause, desk.first_segment)
-        self._desk = None  # from here on whoever wants to store something waits
+        self._ready.clear()  # from here on whoever wants to store something waits
+        self._desk = None
         await desk.close()
         store = await self._tools.open()
         try:
@@ -272,8 +284,10 @@ class MendingStore:
             raise
         self._store = store
 
-    def _new_desk(self) -> Desk:
+    async def _new_desk(self) -> Desk:
         try:
-            return self._tools.desk()
+            desk = await asyncio.to_thread(self._tools.desk)
+            await desk.learn()
         except OSError as error:
             raise cannot_open(error) from error
+        return desk
