@@ -117,7 +117,7 @@ class DiskFiles:
             os.close(fd)
 
 
-def encode(transaction: Transaction) -> bytes | None:
+def encode(transaction: Transaction, rev: int = 0) -> bytes | None:
     """The payload for a transaction, or None when it holds nothing that people were promised.
 
     Raises TypeError, ValueError, OverflowError or RecursionError for values that JSON cannot hold.
@@ -125,17 +125,7 @@ def encode(transaction: Transaction) -> bytes | None:
     closes = transaction.session.life.get("closing") or transaction.session.state == SessionState.CLOSED
     if not (transaction.creates or transaction.messages or transaction.permissions or transaction.deletion or closes):
         return None
-    events = tuple(Raw(event.body) for event in transaction.events)
-    return _encode(
-        Record(
-            transaction.session,
-            transaction.creates,
-            transaction.messages,
-            transaction.permissions,
-            events,
-            transaction.deletion,
-        )
-    )
+    return encode_whole(transaction, rev)
 
 
 def encode_whole(transaction: Transaction, rev: int) -> bytes:

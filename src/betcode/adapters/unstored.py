@@ -21,8 +21,10 @@ Positions = Mapping[SessionId, tuple[int, int]]
 
 def find_unstored(
     directory: Path, stored: Positions, problems: list[Problem], files: DiskFiles | None = None
-) -> list[Transaction]:
-    """The transactions that are missing, in the order of the log; what is damaged is appended to `problems`.
+) -> tuple[list[Transaction], int]:
+    """The transactions that are missing, in the order of the log, and the highest revision among what was read.
+
+    What is damaged is appended to `problems`.
 
     Raises OSError when a segment cannot be read: a start without it could hide for ever what it holds.
 
@@ -31,10 +33,12 @@ def find_unstored(
     the state before is among them: whoever asked was told that it was not stored, and asks again with the same key.
     """
     parts: list[list[Transaction]] = []
+    rev = 0
     for number in reversed(segments(directory)):
         part: list[Transaction] = []
         whole = True
         for index, record in enumerate(read_segment(directory, number, problems, files)):
+            rev = max(rev, record.rev)
             if _lacks(stored, record):
                 part.append(_transaction(record, number, problems))
             elif index == 0:
@@ -43,7 +47,7 @@ def find_unstored(
         if not whole:
             break
     problems.sort(key=lambda problem: (problem.segment, problem.offset))
-    return _once([transaction for part in reversed(parts) for transaction in part])
+    return _once([transaction for part in reversed(parts) for transaction in part]), rev
 
 
 def _once(transactions: list[Transaction]) -> list[Transaction]:

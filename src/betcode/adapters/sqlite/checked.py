@@ -75,6 +75,12 @@ def next_rev(connection: apsw.Connection) -> int:
     return rev
 
 
+def raise_rev(connection: apsw.Connection, least: int) -> None:
+    """Have the next transaction's number be higher than `least`: a later version of a row must not seem the older."""
+    if int(connection.execute("SELECT value FROM meta WHERE name = ?", (REV,)).get or 0) < least:
+        put_meta(connection, REV, str(least), least)
+
+
 def put_meta(connection: apsw.Connection, name: str, value: str, rev: int) -> None:
     """Replace a row of `meta`."""
     connection.execute(_NEXT, sealed("meta", (name, value, rev)))

@@ -90,8 +90,8 @@ class Committer:
         execute("SAVEPOINT one")
         outcome: Outcome = None
         try:
-            payload = intake.encode(transaction)
-            statements.apply(self._connection, transaction)
+            rev = statements.apply(self._connection, transaction)
+            payload = intake.encode(transaction, rev)
         except BetcodeError as error:
             outcome = error
         except _CONTRADICTIONS as error:

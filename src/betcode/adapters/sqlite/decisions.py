@@ -7,14 +7,12 @@ after damage that somebody said yes.
 from __future__ import annotations
 
 import apsw
-import msgspec
 
+from betcode.adapters.sqlite import values
 from betcode.adapters.sqlite.checked import INSERT, read, sealed
 from betcode.adapters.sqlite.errors import defect
 from betcode.model.ids import SessionId
 from betcode.model.rows import Permission
-
-_encode = msgspec.json.Encoder().encode
 
 
 def append(connection: apsw.Connection, permission: Permission, rev: int) -> None:
@@ -22,23 +20,12 @@ def append(connection: apsw.Connection, permission: Permission, rev: int) -> Non
 
     Raises StoreError when another decision on it is stored.
     """
-    edited = permission.updated_input
-    row = (
-        permission.id,
-        permission.session,
-        permission.state.value,
-        permission.by,
-        permission.message,
-        None if edited is None else _encode(edited).decode(),
-        int(permission.for_session),
-        int(permission.interrupt),
-        permission.settled_at,
-    )
+    row = values.of_decision(permission, rev)
     for stored in read(connection, "decisions", "WHERE permission = ?", (permission.id,)):
-        if tuple(stored[:-1]) != row:
-            raise defect(f"the question {permission.id} was decided already: {stored[2]}, not {row[2]}")
+        if tuple(stored[:-1]) != row[:-1]:
+            raise defect(f"the question {permission.id} was decided already: {stored[2]}, not {permission.state}")
         return
-    connection.execute(INSERT["decisions"], sealed("decisions", (*row, rev)))
+    connection.execute(INSERT["decisions"], sealed("decisions", row))
 
 
 def forget(connection: apsw.Connection, session: SessionId) -> None:

@@ -7,20 +7,19 @@ contradict what is stored. `apply` expects an open transaction or savepoint, whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import apsw
 import msgspec
 
-from betcode.adapters.sqlite import decisions, deletion, odd_lines
+from betcode.adapters.sqlite import decisions, deletion, odd_lines, values
 from betcode.adapters.sqlite.checked import INSERT, names, next_rev, read, replacing, sealed
 from betcode.adapters.sqlite.errors import RESCUE_HINT, StoreError, defect, key_conflict
 from betcode.adapters.sqlite.schema import MESSAGE_IS_OPEN, PERMISSION_IS_OPEN
 from betcode.adapters.sqlite.tables import TABLE, row_crc
-from betcode.model.ids import ClaudeSessionId, MessageId, PermissionId, SessionId
+from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.rows import EventRow, Message, Options, Permission, SessionRow, Transaction
-from betcode.model.states import Delivery, MessageState, PermissionState
+from betcode.model.states import PermissionState
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -43,8 +42,8 @@ WHERE session = excluded.session AND text = excluded.text"""  # noqa: S608 - our
 _PUT_PERMISSION = f"{replacing('permissions', keeps=('session',))} WHERE session = excluded.session"
 
 
-def apply(connection: apsw.Connection, transaction: Transaction) -> None:
-    """Write one transaction: the session first, since the other rows refer to it.
+def apply(connection: apsw.Connection, transaction: Transaction) -> int:
+    """Write one transaction: the session first, since the other rows refer to it. Returns its revision.
 
     Raises:
         BetcodeError: `message.key_conflict`, `limit.deletions`.
@@ -53,52 +52,35 @@ def apply(connection: apsw.Connection, transaction: Transaction) -> None:
     """
     rev = next_rev(connection)
     if transaction.deletion is not None:
-        return deletion.delete(connection, transaction.session, transaction.deletion, rev)
+        deletion.delete(connection, transaction.session, transaction.deletion, rev)
+        return rev
     if transaction.sweeps:
-        return deletion.sweep(connection, transaction.session.id)
+        deletion.sweep(connection, transaction.session.id)
+        return rev
     _put_session(connection, transaction, rev)
     if transaction.events:
-        rows = [(e.session, e.epoch, e.seq, e.kind, e.time, e.body, rev) for e in transaction.events]
-        connection.executemany(INSERT["events"], [sealed("events", row) for row in rows])
+        rows = [sealed("events", values.of_event(event, rev)) for event in transaction.events]
+        connection.executemany(INSERT["events"], rows)
     for message in transaction.messages:
         _put_message(connection, message, transaction.session.id, rev)
     for permission in transaction.permissions:
         _put_permission(connection, permission, transaction.session.id, rev)
     odd_lines.put(connection, transaction, rev)
-    return None
+    return rev
 
 
 def _put_session(connection: apsw.Connection, transaction: Transaction, rev: int) -> None:
     row = transaction.session
     before = _seq_before(transaction)
-    values = sealed(
-        "sessions",
-        (
-            row.id,
-            row.claude_session_id,
-            row.directory,
-            row.name,
-            row.created_at,
-            _encode(row.options).decode(),
-            row.state,
-            row.reason,
-            row.epoch,
-            row.seq,
-            row.run,
-            row.offset,
-            row.checkpoint,
-            _encode(row.life).decode(),
-            rev,
-        ),
-    )
+    sealed_row = sealed("sessions", values.of_session(row, rev))
     if transaction.creates:
         if before != 0:
             raise defect(f"session {row.id} is created with seq {row.seq} and {len(transaction.events)} events")
-        connection.execute(_INSERT_SESSION, values)
+        connection.execute(_INSERT_SESSION, sealed_row)
         if connection.changes() != 1:
             raise defect(f"session {row.id} exists already")
         return
-    connection.execute(_UPDATE_SESSION, (*values, before))
+    connection.execute(_UPDATE_SESSION, (*sealed_row, before))
     if connection.changes() != 1:
         stored = connection.execute("SELECT epoch, seq FROM sessions WHERE id = ?", (row.id,)).fetchone()
         if stored is None:
@@ -124,21 +106,7 @@ def _seq_before(transaction: Transaction) -> int:
 def _put_message(connection: apsw.Connection, message: Message, session: SessionId, rev: int) -> None:
     if message.session != session:
         raise defect(f"message {message.id} of session {message.session} in a transaction of session {session}")
-    row = (
-        message.id,
-        message.session,
-        message.client,
-        message.state.value,
-        message.reason,
-        message.run,
-        int(message.steer),
-        message.accepted_at,
-        message.text,
-        message.attempt,
-        message.told,
-        rev,
-    )
-    connection.execute(_PUT_MESSAGE, sealed("messages", row))
+    connection.execute(_PUT_MESSAGE, sealed("messages", values.of_message(message, rev)))
     if connection.changes() != 1:
         raise key_conflict(message.id)
 
@@ -146,31 +114,7 @@ def _put_message(connection: apsw.Connection, message: Message, session: Session
 def _put_permission(connection: apsw.Connection, permission: Permission, session: SessionId, rev: int) -> None:
     if permission.session != session:
         raise defect(f"question {permission.id} of {permission.session} in a transaction of session {session}")
-    edited = permission.updated_input
-    row = (
-        permission.id,
-        permission.session,
-        permission.run,
-        permission.request_id,
-        permission.tool,
-        _encode(permission.input).decode(),
-        permission.state.value,
-        float(permission.asked_at_unix_s),
-        float(permission.deadline_unix_s),
-        permission.tool_use_id,
-        permission.description,
-        permission.agent_id,
-        permission.reason,
-        permission.delivery.value,
-        permission.by,
-        permission.message,
-        None if edited is None else _encode(edited).decode(),
-        int(permission.for_session),
-        int(permission.interrupt),
-        permission.settled_at,
-        rev,
-    )
-    connection.execute(_PUT_PERMISSION, sealed("permissions", row))
+    connection.execute(_PUT_PERMISSION, sealed("permissions", values.of_permission(permission, rev)))
     if connection.changes() != 1:
         raise defect(f"question {permission.id} belongs to another session")
     if permission.state is not PermissionState.PENDING:
@@ -188,13 +132,13 @@ _OPEN_PERMISSIONS = f"INDEXED BY permissions_open WHERE session = ? AND {PERMISS
 
 def sessions(connection: apsw.Connection) -> list[SessionRow]:
     """All sessions, oldest first."""
-    return [_session(row) for row in read(connection, "sessions", _ALL_SESSIONS)]
+    return [values.session(row) for row in read(connection, "sessions", _ALL_SESSIONS)]
 
 
 def session(connection: apsw.Connection, session: SessionId) -> SessionRow | None:
     """One session."""
     rows = list(read(connection, "sessions", f"WHERE id = ? AND {deletion.IS_THERE}", (session,)))
-    return _session(rows[0]) if rows else None
+    return values.session(rows[0]) if rows else None
 
 
 BEYOND = (2**62, 0)
@@ -211,29 +155,29 @@ def positions(connection: apsw.Connection) -> dict[SessionId, tuple[int, int]]:
 
 def leftovers(connection: apsw.Connection) -> list[SessionRow]:
     """Deleted sessions of which events or files may be left."""
-    return [_session(row) for row in read(connection, "sessions", f"WHERE NOT ({deletion.IS_THERE})")]
+    return [values.session(row) for row in read(connection, "sessions", f"WHERE NOT ({deletion.IS_THERE})")]
 
 
 def open_messages(connection: apsw.Connection, session: SessionId) -> list[Message]:
     """Messages without an outcome, in the order of their acceptance."""
-    return [_message(row) for row in read(connection, "messages", _OPEN_MESSAGES, (session,))]
+    return [values.message(row) for row in read(connection, "messages", _OPEN_MESSAGES, (session,))]
 
 
 def open_permissions(connection: apsw.Connection, session: SessionId) -> list[Permission]:
     """Questions that are pending or settled and still being delivered, oldest first."""
-    return [_permission(row) for row in read(connection, "permissions", _OPEN_PERMISSIONS, (session,))]
+    return [values.permission(row) for row in read(connection, "permissions", _OPEN_PERMISSIONS, (session,))]
 
 
 def message(connection: apsw.Connection, message: MessageId) -> Message | None:
     """One message of any session; of one that was deleted without its text."""
     rows = list(read(connection, "messages", "WHERE id = ?", (message,)))
-    return _message(rows[0]) if rows else deletion.deleted_message(connection, message)
+    return values.message(rows[0]) if rows else deletion.deleted_message(connection, message)
 
 
 def permission(connection: apsw.Connection, permission: PermissionId) -> Permission | None:
     """One question of any session."""
     rows = list(read(connection, "permissions", "WHERE id = ?", (permission,)))
-    return _permission(rows[0]) if rows else None
+    return values.permission(rows[0]) if rows else None
 
 
 def events(connection: apsw.Connection, session: SessionId, *, epoch: int, after: int, limit: int) -> list[EventRow]:
@@ -249,63 +193,3 @@ def events(connection: apsw.Connection, session: SessionId, *, epoch: int, after
                 f"event {epoch}.{seq} of session {session} is damaged", hint=RESCUE_HINT, error_type="corrupt"
             )
     return [EventRow(session, epoch, seq, kind, time, body) for seq, kind, time, _, body, _ in rows]
-
-
-def _session(row: Sequence[Any]) -> SessionRow:
-    return SessionRow(
-        id=SessionId(row[0]),
-        claude_session_id=ClaudeSessionId(row[1]),
-        directory=row[2],
-        name=row[3],
-        created_at=row[4],
-        options=_decode_options(row[5]),
-        state=row[6],
-        reason=row[7],
-        epoch=row[8],
-        seq=row[9],
-        run=row[10],
-        offset=row[11],
-        checkpoint=row[12],
-        life=_decode(row[13]),
-    )
-
-
-def _message(row: Sequence[Any]) -> Message:
-    return Message(
-        id=MessageId(row[0]),
-        session=SessionId(row[1]),
-        client=row[2],
-        state=MessageState(row[3]),
-        reason=row[4],
-        run=row[5],
-        steer=bool(row[6]),
-        accepted_at=row[7],
-        text=row[8],
-        attempt=row[9],
-        told=row[10],
-    )
-
-
-def _permission(row: Sequence[Any]) -> Permission:
-    return Permission(
-        id=PermissionId(row[0]),
-        session=SessionId(row[1]),
-        run=row[2],
-        request_id=row[3],
-        tool=row[4],
-        input=_decode(row[5]),
-        state=PermissionState(row[6]),
-        asked_at_unix_s=row[7],
-        deadline_unix_s=row[8],
-        tool_use_id=row[9],
-        description=row[10],
-        agent_id=row[11],
-        reason=row[12],
-        delivery=Delivery(row[13]),
-        by=row[14],
-        message=row[15],
-        updated_input=None if row[16] is None else _decode(row[16]),
-        for_session=bool(row[17]),
-        interrupt=bool(row[18]),
-        settled_at=row[19],
-    )

@@ -14,7 +14,7 @@ from random import Random
 import apsw
 
 from betcode.adapters.intake import DiskFiles, IntakeLog, Problem, total_bytes
-from betcode.adapters.sqlite import deletion, odd_lines, statements
+from betcode.adapters.sqlite import checked, deletion, odd_lines, statements
 from betcode.adapters.sqlite.committer import Committer
 from betcode.adapters.sqlite.connection import (
     Connect,
@@ -248,7 +248,8 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             undo.callback(log.close)
             problems = [problem for problem in log.problems if problem.torn_end]  # cut off by now
             positions = statements.positions(connection)
-            unstored = find_unstored(intake, positions, problems, files)
+            unstored, rev = find_unstored(intake, positions, problems, files)
+            checked.raise_rev(connection, rev)
         except (apsw.Error, OSError) as error:
             failed = cannot_open(error) if isinstance(error, OSError) else translate(error)
             health.saw(failed)
