@@ -21,6 +21,7 @@ from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.core.instant import Instant
 from betcode.daemon.mending import MendingStore, Tools
+from betcode.model import rescue_limits
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import MessageId, SessionId
 from betcode.model.rescue import RescueReport
@@ -54,7 +55,7 @@ class Heard:
         self.after += 1
 
 
-async def mending(data: Path, heard: Heard, hold: Callable[[], None] = lambda: None) -> MendingStore:
+async def mending(data: Path, heard: Heard, hold: Callable[[], object] = lambda: None) -> MendingStore:
     """A store in `data` whose repairs wait for `hold`."""
     path = data / "daemon.db"
 
@@ -80,6 +81,15 @@ def damage(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek((root - 1) * size)
         file.write(b"\xff" * size)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until it is so; the caller has a deadline."""
+    pause = asyncio.Event()
+    while not holds():
+        asyncio.get_running_loop().call_later(0.001, pause.set)
+        await pause.wait()
+        pause.clear()
 
 
 async def filled(store: MendingStore) -> None:
@@ -110,21 +120,20 @@ def test_damage_at_a_read_is_repaired_and_the_read_gets_its_answer(tmp_path: Pat
 def test_what_is_taken_during_a_repair_is_acknowledged_and_in_the_database_afterwards(tmp_path: Path) -> None:
     async def scenario() -> None:
         heard, go_on = Heard(), threading.Event()
-        store = await mending(tmp_path, heard, lambda: go_on.wait(20) or None)
+        store = await mending(tmp_path, heard, lambda: go_on.wait(20))
         try:
             await filled(store)
             damage(tmp_path / "daemon.db")
             async with asyncio.timeout(20):
                 waiting = asyncio.gather(store.open_messages(SESSION))
-                while store.state != "repairing":
-                    await asyncio.sleep(0.001)
+                await eventually(lambda: store.state == "repairing")
                 await store.commit(step(SESSION, 6, message="m6"))
                 assert not go_on.is_set()
                 assert (await store.message(MessageId("m6"))) is not None
                 assert (await store.message(MessageId("m3"))) is not None
                 assert (await store.message(MessageId("never"))) is None
+                other = message_row(SESSION, "m3", text="another text")
                 with pytest.raises(BetcodeError) as error:
-                    other = message_row(SESSION, "m3", text="another text")
                     await store.commit(Transaction(step(SESSION, 7).session, messages=(other,)))
                 assert error.value.code == "message.key_conflict"
                 await store.commit(creation("bbbbbbbbbb"))
@@ -132,8 +141,7 @@ def test_what_is_taken_during_a_repair_is_acknowledged_and_in_the_database_after
                 go_on.set()
                 assert [m.id for m in (await waiting)[0]] == ["m1", "m2", "m3", "m4", "m5", "m6"]
                 assert len(await store.sessions()) == 2
-                while not heard.after:
-                    await asyncio.sleep(0.001)
+                await eventually(lambda: heard.after > 0)
             assert store.state == "ok"
         finally:
             go_on.set()
@@ -148,13 +156,15 @@ def test_a_database_that_is_damaged_again_and_again_is_left_to_a_person(tmp_path
         heard = Heard()
         store = await mending(tmp_path, heard)
         await filled(store)
+        for _ in range(rescue_limits.REPAIRS_MAX):
+            damage(tmp_path / "daemon.db")
+            await store.open_messages(SESSION)
+        damage(tmp_path / "daemon.db")
         with pytest.raises(StoreError):
-            for _ in range(10):
-                damage(tmp_path / "daemon.db")
-                await store.open_messages(SESSION)
-        assert len(heard.reports) == 3
+            await store.open_messages(SESSION)
+        assert len(heard.reports) == rescue_limits.REPAIRS_MAX
         assert heard.failures[-1][1] is None
-        assert len(list(tmp_path.glob("daemon.db.corrupt.*Z*"))) >= 3
         await store.close()
 
     asyncio.run(scenario())
+    assert len(list(tmp_path.glob("daemon.db.corrupt.*Z*"))) >= rescue_limits.REPAIRS_MAX

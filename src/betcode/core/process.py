@@ -130,10 +130,15 @@ def on_behind(draft: Draft, news: Behind) -> None:
     session, mark = draft.session, news.mark
     lost = (session.seq + 1, mark.seq) if mark.epoch == session.epoch else (1, mark.seq)
     draft.set(epoch=mark.epoch + 1, seq=0)
-    if mark.run > session.run:
-        draft.set(run=mark.run, offset=0, checkpoint=0, answers=(), process=Process.READY, turn=None, cli_state="")
+    go_on_with(draft, mark.run)
     cause = "the database lost them (an older copy, or a lost write-ahead log); what the journal holds follows"
     draft.emit(Gap(unit="events", first=lost[0], last=lost[1], cause=cause))
+
+
+def go_on_with(draft: Draft, run: int) -> None:
+    """Read the output of this run from its beginning, if it is newer than the one that the session knows."""
+    if run > draft.session.run:
+        draft.set(run=run, offset=0, checkpoint=0, answers=(), process=Process.READY, turn=None, cli_state="")
 
 
 def halt(draft: Draft, request: Halt) -> None:

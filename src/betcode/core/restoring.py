@@ -73,7 +73,7 @@ def restore(
         draft.put_permission(permission)
     turns = {name: _turn_of(row) for name, row in lost.seen.items()}
     before = _turn_of(stored)
-    _give_up(
+    give_up(
         draft,
         [m for m in draft.session.messages if not _goes_on(draft, m.run, (m.id, turns.get(m.id, before)))],
         [p for p in draft.session.permissions if not _is_asked(draft, p, turns.get(p.id, before))],
@@ -93,7 +93,7 @@ def behind(draft: Draft, news: Behind) -> None:
     """As `process.on_behind`; what an older run had when the database lost its end has no outcome any more."""
     on_behind(draft, news)
     session = draft.session
-    _give_up(
+    give_up(
         draft,
         [m for m in session.messages if m.run != session.run],
         [p for p in session.permissions if p.run != session.run],
@@ -121,7 +121,7 @@ def _is_asked(draft: Draft, question: Permission, turn: str | None) -> bool:
     return _goes_on(draft, question.run, (turn,))
 
 
-def _give_up(draft: Draft, messages: Sequence[Message], permissions: Sequence[Permission]) -> None:
+def give_up(draft: Draft, messages: Sequence[Message], permissions: Sequence[Permission]) -> None:
     """Those of the messages that claude has become `unknown`; those of the questions that are pending are cancelled."""
     for question in permissions:
         if question.state is PermissionState.PENDING:

@@ -69,3 +69,12 @@ def forget_deleted(connection: apsw.Connection) -> int:
         connection.executemany(f'DELETE FROM "{table}" WHERE session = ?', deleted)  # noqa: S608 - our own names
     connection.executemany("DELETE FROM sessions WHERE id = ? AND state != 'DELETED'", deleted)
     return connection.total_changes() - before
+
+
+def drop_orphans(connection: apsw.Connection) -> None:
+    """Remove rows of sessions that have no row of their own: a database that is used must not have them.
+
+    Raises apsw.Error.
+    """
+    for table in OF_SESSIONS:
+        connection.execute(f'DELETE FROM "{table}" WHERE session NOT IN (SELECT id FROM sessions)')  # noqa: S608 - ours
