@@ -7,6 +7,7 @@ import importlib
 import click
 
 COMMANDS: dict[str, str] = {
+    "recover": "betcode.cli.db_recover:recover",
     "salvage": "betcode.cli.db_salvage:salvage",
 }
 """Where each command is. Only the one that is used is imported."""
@@ -34,10 +35,6 @@ def db() -> None:
 
     \b
     Examples:
-      betcode db check
-      betcode db backup
-      betcode db stats
       betcode db recover
-      betcode db restore
       betcode db salvage damaged.db rescued.db --json
     """

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,17 +13,17 @@ import apsw
 import click
 
 from betcode.adapters.rescue import gaps
+from betcode.adapters.rescue.put_back import sync
 from betcode.adapters.rescue.salvage import Salvaged, count_rows
 from betcode.adapters.rescue.salvage import salvage as salvage_rows
 from betcode.adapters.rescue.staging import open_staging
 from betcode.adapters.sqlite.errors import translate
 from betcode.cli.output import counted, remark, say, say_json
 from betcode.cli.output import table as aligned
+from betcode.cli.progress import progress_line
 from betcode.model.errors import BetcodeError
 from betcode.wire.visible import visible
 
-PROGRESS_AFTER_S: Final = 1.0
-"""What is done sooner needs no progress."""
 LOST_SHOWN: Final = 20
 """Damaged rows and holes that are named to a person; `--json` has up to `LOST_LISTED`."""
 LOST_LISTED: Final = 10_000
@@ -68,7 +65,7 @@ def salvage(*, source: Path, target: Path, as_json: bool) -> int:
         result = _build(source, part)
         _refuse_existing(target)
         part.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except apsw.Error as error:
         raise translate(error) from error
     except OSError as error:
@@ -119,7 +116,7 @@ def _refuse_existing(target: Path) -> None:
 
 def _build(source: Path, part: Path) -> Result:
     """Write the new database. Raises BetcodeError, apsw.Error, OSError."""
-    with contextlib.closing(open_staging(part)) as staging, _progress() as progress:
+    with contextlib.closing(open_staging(part)) as staging, progress_line() as progress:
         salvaged = salvage_rows(source, staging, progress=progress)
         if not sum(salvaged.rows.values()):
             raise _nothing(source, salvaged)
@@ -135,7 +132,7 @@ def _build(source: Path, part: Path) -> Result:
                 f"the new database is damaged itself: {found}",
                 hint="Try it on another disk; look at this one (`dmesg`, `smartctl`).",
             )
-    _sync(part)
+    sync(part)
     return Result(salvaged, rows, holes, orphans, forgotten)
 
 
@@ -159,39 +156,6 @@ def _nothing(source: Path, salvaged: Salvaged) -> BetcodeError:
         f"{str(source)!r} has no whole row of BetCode's in it{also}",
         hint="Is it the right file? If it is, restore a backup: `betcode db restore`.",
     )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A line that is written over, for a person who waits."""
-    if not sys.stderr.isatty():
-        yield lambda phase, done, of: None
-        return
-    begun = time.monotonic()
-    shown = ""
-
-    def show(phase: str, done: int, of: int) -> None:
-        nonlocal shown
-        line = f"{phase}: {100 * done // max(1, of)} %"
-        if line != shown and time.monotonic() - begun > PROGRESS_AFTER_S:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
-            shown = line
-
-    try:
-        yield show
-    finally:
-        if shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
 
 
 def _as_json(result: Result, target: Path) -> dict[str, Any]:

@@ -178,6 +178,7 @@ class _App:
                 policy=policy_of(self.config),
                 is_directory=os.path.isdir,
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
+                repair=database.repair,
             )
             self.apply = lambda config: _apply(config, launcher, claude, world)
             self.kernel_holds_no_memory = lambda: launcher.kernel_holds_no_memory

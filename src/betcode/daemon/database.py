@@ -70,6 +70,13 @@ class Database:
         """The daemon ends."""
         self._stopping = True
 
+    def repair(self, cause: str) -> str:
+        """Have it repaired although nothing was found. Returns its state."""
+        assert self._store is not None
+        hint = "Nothing to do: it is being repaired."
+        self._store.suspect(StoreError(cause, hint=hint, error_type="corrupt"))
+        return self._store.state
+
     def status(self) -> dict[str, Any]:
         """The object `database` of the status reply, but its warnings."""
         state = self._store.state if self._store else "closed"

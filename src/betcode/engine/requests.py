@@ -73,6 +73,8 @@ class Requests:
                 return self._queue(registry.find(request.session))
             case frames.Quarantine() | frames.QuarantinedLine() | frames.GetDrift():
                 return await show_odd(registry, request)
+            case frames.Repair():
+                return {"state": registry.world.repair(f"{client} asked for it")}
             case frames.Delete():
                 return await delete(registry, request.session, force=request.force, by=client)
             case _:

@@ -40,3 +40,5 @@ class World:
     """Whether a session's directory is there. It blocks."""
     erase: Callable[[SessionId], None] = lambda session: None
     """Removes all files of a session, if there are any. It blocks, and raises BetcodeError `store.failed`."""
+    repair: Callable[[str], str] = lambda cause: ""
+    """Has the database repaired, for this reason; returns the state that it is in then."""

@@ -233,6 +233,13 @@ class Stop(Request, frozen=True, kw_only=True, tag="stop"):
     end_sessions: bool = False
 
 
+class Repair(Request, frozen=True, kw_only=True, tag="repair"):
+    """Build the database anew from all that is left of it, although nothing was found damaged. Body: `state`.
+
+    The status tells when it is done, and what came of it.
+    """
+
+
 class Ping(Request, frozen=True, kw_only=True, tag="ping"):
     """Reply: nothing but that the daemon answers."""
 
@@ -263,6 +270,7 @@ AnyRequest = (
     | GetDrift
     | GetStatus
     | Stop
+    | Repair
     | Ping
 )
 

@@ -7,8 +7,10 @@ from enum import StrEnum
 
 from betcode.core.diagnosis.finding import Finding, command, error, info, ok, size_text, some, warning
 
-AGAIN = "; a new one gets what was acknowledged from the intake log, or put a backup in its place"
-"""What becomes of a damaged database that is moved aside."""
+AGAIN = "; it is built anew from all that is left, and the damaged files are kept"
+"""What becomes of a damaged database."""
+RECOVER = "betcode db recover"
+"""With or without a daemon."""
 
 
 class Held(StrEnum):
@@ -165,25 +167,24 @@ def _judge_silence(found: Daemon) -> Finding:
 def judge_database(found: Database, *, daemon_state: str, data: str) -> list[Finding]:
     """Whether the database can be read, is whole and of this version, and whether the daemon can write it."""
     findings = _judge_state(daemon_state)
-    aside = _aside(data)
     if not found.exists and found.others_left:
-        what = f"{found.path} is missing, but not sessions' files: a new one gets only what is in the intake log"
-        return [*findings, error("database.file", what, f"cp BACKUP/daemon.db* {command(data)}")]
+        what = f"{found.path} is missing, but not sessions' files: the next start makes it anew from what is left"
+        return [*findings, error("database.file", what, RECOVER)]
     if not found.exists:
         return [*findings, ok("database.file", f"{found.path} does not exist yet")]
     sizes = f"{size_text(found.size)}, write-ahead log {size_text(found.log_size)}"
     if found.header:
-        return [*findings, error("database.file", f"{found.header} ({found.path}, {sizes}){AGAIN}", aside)]
+        return [*findings, error("database.file", f"{found.header} ({found.path}, {sizes}){AGAIN}", RECOVER)]
     findings.append(ok("database.file", f"{found.path}, {sizes}"))
     if found.not_looked:
         what = f"the content was not checked: {found.not_looked}"
         return [*findings, info("database.check", what, "betcode daemon start")]
     if found.damage:
-        return [*findings, error("database.check", f"the database is damaged: {found.damage}{AGAIN}", aside)]
+        return [*findings, error("database.check", f"the database is damaged: {found.damage}{AGAIN}", RECOVER)]
     findings += _judge_schema(found)
     if found.bad_rows:
         what = f"{len(found.bad_rows)} rows are not what was written: {some(found.bad_rows)}{AGAIN}"
-        findings.append(error("database.rows", what, aside))
+        findings.append(error("database.rows", what, RECOVER))
     if found.behind:
         what = f"the database has lost the end of {len(found.behind)} sessions: {some(found.behind)}"
         findings.append(error("database.behind", what, "betcode daemon start"))
@@ -197,14 +198,6 @@ def judge_database(found: Database, *, daemon_state: str, data: str) -> list[Fin
     elif not found.bad_rows:
         findings.append(ok("database.check", f"the database is whole ({found.rows:,} rows, each with its checksum)"))
     return findings
-
-
-def _aside(data: str) -> str:
-    """Begin with an empty database, which the intake log fills again, and keep the damaged one."""
-    keep = command(f"{data}/damaged")
-    return (
-        f"betcode daemon stop; mkdir -p -m 700 {keep} && mv {command(data)}/daemon.db* {keep} && betcode daemon start"
-    )
 
 
 def _judge_state(state: str) -> list[Finding]:
