@@ -105,8 +105,9 @@ BODIES: dict[str, Rows] = {
         (
             "database",
             "object",
-            "`path`; `state`: `ok`, `degraded` (commits fail at present), `damaged` or `stopped`; `intake_bytes`, the "
-            "size of the intake log; `warnings`, sentences for people.",
+            "`path`; `state`: `ok`, `degraded` (commits fail at present), `repairing`, `damaged` or `stopped`; "
+            "`intake_bytes`, the size of the intake log; `warnings`, sentences for people; `repair`, how far a repair "
+            "is; `rescue`, the report of the newest one: `at`, `cause`, `outcome`, `sentences`, `missing`, `kept`.",
         ),
         (
             "pool",
@@ -129,6 +130,7 @@ BODIES: dict[str, Rows] = {
         ("sessions", SUMMARIES, "All sessions, newest first, at most 1,000."),
     ),
     "Stop": (("within_s", "number", "Seconds until it has ended, at most."),),
+    "Repair": (("state", "text", "The state of the database, as in the status: `repairing`."),),
     "Ping": NOTHING,
 }
 """By the name of the request's type; `hello` is answered by a frame of its own."""

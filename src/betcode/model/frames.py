@@ -234,9 +234,9 @@ class Stop(Request, frozen=True, kw_only=True, tag="stop"):
 
 
 class Repair(Request, frozen=True, kw_only=True, tag="repair"):
-    """Build the database anew from all that is left of it, although nothing was found damaged. Body: `state`.
+    """Build the database anew from all that is left of it, although nothing was found damaged.
 
-    The status tells when it is done, and what came of it.
+    The status tells when it is done, and what came of it. Reply: `state`.
     """
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import apsw
 
 from betcode.adapters.rescue import gaps, orphans
+from betcode.adapters.rescue.history import fill_holes
 from betcode.adapters.rescue.merge import merge
 from betcode.adapters.rescue.repair import Task, Way
 from betcode.adapters.rescue.salvage import count_rows, salvage
@@ -30,8 +31,10 @@ def everything(task: Task, into: Path) -> Found:
         merged = merge(task.places, staging, task.progress)
         with staging:
             found = orphans.adopt(staging, task.places, now=task.now)
+        filled = fill_holes(staging, task.places, progress=task.progress)
         settled = settle_all(staging, task.places, now=task.now, rng=task.rng, progress=task.progress)
         sources = [Source(given.name, given.detail, given.rows) for given in merged.given]
+        sources.append(Source("journals", f"of {len(filled.sessions)} sessions", filled.events))
         sources.append(Source("files of sessions", "", found.made))
         remarks = list(merged.problems)
         if settled.sessions:
