@@ -83,7 +83,7 @@ def test_damage_while_the_daemon_works_is_repaired_and_a_running_turn_ends_as_us
 ) -> None:
     session = answered(betcode)
     busy = answered(betcode)
-    assert betcode("send", busy, scripted("long", {"words": 60, "delay_ms": 50})).status == 0
+    assert betcode("send", busy, scripted("long", {"words": 60, "delta_ms": 50})).status == 0
     damage(made.paths.database)
     assert betcode("send", session, scripted("again", {"words": 3})).status == 0
     end = time.monotonic() + WAIT_S

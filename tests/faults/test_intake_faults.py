@@ -271,6 +271,6 @@ def test_a_record_keeps_the_events_of_its_transaction_to_the_byte(tmp_path: Path
     records = list(intake.read_all(data / "intake", []))
     assert len(records) > 5
     for record in records:
-        made = intake.encode(record.transaction())
+        made = intake.encode(record.transaction(), record.rev)
         assert made is not None
         assert msgspec.json.decode(made) == msgspec.json.decode(msgspec.json.encode(record))

@@ -62,9 +62,14 @@ async def mending(data: Path, heard: Heard, hold: Callable[[], object] = lambda:
     async def open_store() -> SqliteStore:
         return await SqliteStore.open(path, rng=Random(1))
 
-    def mend(cause: str, intake_end: int) -> RescueReport:
+    def mend(cause: str, desk: Desk) -> RescueReport:
         hold()
-        task = Task(Places(path, data, intake_end), Instant(0.0, 1_800_000_000.0), Random(1), lambda row: {})
+        task = Task(
+            Places(path, data, desk.first_segment, desk.begun_ns),
+            Instant(0.0, 1_800_000_000.0),
+            Random(1),
+            lambda row: {},
+        )
         return repair(task, cause, Ways(rebuild.ALL, lambda name, error: pytest.fail(f"{name}: {error!r}")))
 
     tools = Tools(open_store, mend, lambda: Desk(data / "intake"), heard, Random(1))

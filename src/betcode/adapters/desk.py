@@ -46,6 +46,8 @@ class Desk:
         """What is taken here stands in this segment of the log and those after it."""
         self._log = IntakeLog(directory, files=files)
         self._log.begin()
+        self.begun_ns = (directory / f"{self.first_segment}.log").stat().st_mtime_ns
+        """When it began, by the clock of the disk."""
         self._known: _Known | None = None
         self._rev = 0
         self._turn = asyncio.Lock()

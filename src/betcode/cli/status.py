@@ -32,6 +32,10 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         f"daemon    pid {daemon['pid']}, version {daemon['version']}, since {local(daemon['started_at'], seconds=True)}"
     )
     say(f"database  {database['state']}, {database['path']}")
+    if database.get("repair"):
+        say(f"repair    {database['repair']}; messages are stored meanwhile, and nothing is lost")
+    if rescue := database.get("rescue"):
+        say(f"rescue    {local(rescue['at'], seconds=True)}: {rescue['outcome']}; see betcode db recover --report")
     claude = body.get("claude", {})  # an older daemon says nothing of it
     if claude.get("version"):
         say(f"claude    {claude['version']}, {claude['path']}")

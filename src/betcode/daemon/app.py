@@ -224,13 +224,7 @@ class _App:
         database: Database,
     ) -> None:
         def status() -> dict[str, Any]:
-            daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
-            size = store.intake_bytes
-            warnings = [warning for warning in [size_warning(size)] if warning]
-            stored = database.status() | {"intake_bytes": size, "warnings": warnings}
-            total, kernel = registry.memory, self.kernel_holds_no_memory()
-            memory = {"used_bytes": total.used, "max_bytes": total.limit, "not_by_kernel": kernel}
-            return {"daemon": daemon, "database": stored, "memory": memory, "claude": claude.status()}
+            return self._status(registry, store, database) | {"claude": claude.status()}
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
@@ -276,6 +270,16 @@ class _App:
                 f"the data directory {str(self.paths.data)!r} was removed while the daemon ran",
                 hint="Its sessions end. The next command starts a daemon with an empty data directory.",
             )
+
+    def _status(self, registry: Registry, store: MendingStore, database: Database) -> dict[str, Any]:
+        """What the daemon says of itself, of its database and of memory."""
+        daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
+        size = store.intake_bytes
+        warnings = [warning for warning in [size_warning(size)] if warning]
+        stored = database.status() | {"intake_bytes": size, "warnings": warnings}
+        total, kernel = registry.memory, self.kernel_holds_no_memory()
+        memory = {"used_bytes": total.used, "max_bytes": total.limit, "not_by_kernel": kernel}
+        return {"daemon": daemon, "database": stored, "memory": memory}
 
     def _begin_watching(self, registry: Registry, store: MendingStore, claude: ClaudeWatch) -> None:
         registry.beside("sweep deleted sessions", sweep_leftovers(registry))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -59,7 +60,7 @@ class Database:
             self._log.error("the database is repaired before the daemon serves", error_type="corrupt", detail=cause)
             begins(cause)
 
-        store, report = await open_whole(self._places(0), self._open, lambda cause: self._repair(cause, 0), start)
+        store, report = await open_whole(self._places(None), self._open, lambda cause: self._repair(cause, None), start)
         if report is not None:
             self._tell(report)
         tools = Tools(self._open, self._repair, lambda: Desk(self._paths.intake), self, Random())
@@ -120,18 +121,19 @@ class Database:
 
     # --- how --------------------------------------------------------------------------------------------------------
 
-    def _places(self, intake_end: int) -> Places:
-        return Places(self._paths.database, self._paths.data, intake_end)
+    def _places(self, desk: Desk | None) -> Places:
+        places = Places(self._paths.database, self._paths.data)
+        return places if desk is None else replace(places, intake_end=desk.first_segment, begun_ns=desk.begun_ns)
 
     async def _open(self) -> SqliteStore:
         return await SqliteStore.open(
             self._paths.database, rng=Random(), observe=self._metrics.stored, failed=self._metrics.store_failed
         )
 
-    def _repair(self, cause: str, intake_end: int) -> RescueReport:
+    def _repair(self, cause: str, desk: Desk | None) -> RescueReport:
         """In a thread."""
         task = Task(
-            self._places(intake_end),
+            self._places(desk),
             SystemClock().now(),
             Random(),
             lambda row: child_environment(os.environ, row.options, self._env_pass()),

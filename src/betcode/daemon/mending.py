@@ -56,8 +56,8 @@ class Tools:
 
     open: Callable[[], Awaitable[SqliteStore]]
     """Opens the database. Raises StoreError."""
-    repair: Callable[[str, int], RescueReport]
-    """Repairs it, given the cause and the segment of the intake log that belongs to the desk. Blocks; StoreError."""
+    repair: Callable[[str, Desk], RescueReport]
+    """Repairs it, given the cause, without what the desk takes meanwhile. Blocks. Raises StoreError."""
     desk: Callable[[], Desk]
     """Blocks. Raises OSError."""
     listener: Listener
@@ -272,7 +272,7 @@ class MendingStore:
             self._desk = await self._new_desk()
             self._ready.set()
         desk = self._desk
-        report = await asyncio.to_thread(self._tools.repair, cause, desk.first_segment)
+        report = await asyncio.to_thread(self._tools.repair, cause, desk)
         self._ready.clear()  # from here on whoever wants to store something waits
         self._desk = None
         await desk.close()

@@ -17,6 +17,9 @@ class Places:
     intake_end: int = 0
     """Segments of the intake log from this number on belong to what happens during the rescue; 0: there are none."""
 
+    begun_ns: int = 0
+    """When that began, as files tell the time; marks that are newer belong to it. 0: as `intake_end`."""
+
     @property
     def backups(self) -> Path:
         """The folder of the backups."""

@@ -54,7 +54,7 @@ def settle_all(staging: apsw.Connection, places: Places, *, now: Instant, rng: R
     rows = statements.sessions(staging)
     for done, row in enumerate(rows):
         progress("sessions", done, len(rows))
-        mark = read_mark(places.sessions / row.id)
+        mark = mark_of(places, row.id)
         missing = [hole for hole in holes.get(row.id, []) if hole.epoch == row.epoch]
         beyond = staging.execute(
             "SELECT count(*) FROM events WHERE session = ? AND epoch = ? AND seq > ?", (row.id, row.epoch, row.seq)
@@ -63,6 +63,17 @@ def settle_all(staging: apsw.Connection, places: Places, *, now: Instant, rng: R
             with staging:
                 _Session(staging, places, row, mark, missing, settled).settle(now, rng)
     return settled
+
+
+def mark_of(places: Places, session: SessionId) -> Mark | None:
+    """The session's mark, if it does not tell of what happened since the rescue began."""
+    folder = places.sessions / session
+    try:
+        if places.begun_ns and (folder / "mark").stat().st_mtime_ns >= places.begun_ns:
+            return None
+    except OSError:
+        return None
+    return read_mark(folder)
 
 
 class _Session:
