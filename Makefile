@@ -47,6 +47,9 @@ storm: $(STAMP)  ## kill -9 daemon and clients while ten sessions work: KILLS=10
 	BETCODE_KILLS=$(or $(KILLS),100) $(if $(SEED),BETCODE_STORM_SEED=$(SEED)) $(BIN)/python -m pytest -q -s \
 		tests/e2e/test_storm.py -k storm_of_kills
 
+faults: $(STAMP)  ## every operation of disks and sockets fails in turn, where the tests let each third one fail
+	BETCODE_ALL_FAULTS=1 $(BIN)/python -m pytest -n $(WORKERS) -q tests/faults
+
 fuzz: .venv/.fuzz  ## damaged input for all that reads foreign bytes: SECONDS=60, SEED=1 for another order
 	$(BIN)/python -m betcode.testing.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 

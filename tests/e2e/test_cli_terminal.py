@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -190,15 +191,23 @@ def test_attach_shows_the_same_as_what_is_stored(betcode: Command) -> None:
     assert "good day\n" in betcode("attach", "--until-idle", session).out
 
 
-def test_a_run_in_a_busy_session_prints_only_its_own_answer(betcode: Command) -> None:
-    first = scripted("first", {"words": 120, "prefix": "a", "delta_ms": 50})
-    with betcode.start("run", first) as running:
+def test_a_run_in_a_busy_session_prints_only_its_own_answer(betcode: Command, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    holds = f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.05)"
+    tool = {"name": "Bash", "input": {"command": f'{sys.executable} -c "{holds}"', "description": "waits"}}
+    first = scripted("first", {"tool": tool}, {"words": 120, "prefix": "a"})
+    with betcode.start("run", "--allow", "Bash", first) as running:
         session = str(busy(betcode))
-        second = betcode("run", "--resume", session, scripted("second", {"words": 3, "prefix": "b"}))
+        with betcode.start("run", "--resume", session, scripted("second", {"words": 3, "prefix": "b"})) as waiting:
+            end = time.monotonic() + 60
+            while len(betcode("sessions", "queue", "--json", session).json()["messages"]) < 2:
+                assert time.monotonic() < end
+            go_on.touch()
+            second = [part.decode() for part in waiting.communicate(timeout=60)]
         out, _ = running.communicate(timeout=60)
     assert out.decode() == " ".join(f"a{n}" for n in range(120)) + "\n"
-    assert second.out == "b0 b1 b2\n"
-    assert "an earlier message is being worked on" in second.err
+    assert second[0] == "b0 b1 b2\n"
+    assert "an earlier message is being worked on" in second[1]
 
 
 @pytest.mark.req("INV-1")

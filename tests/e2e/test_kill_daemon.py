@@ -14,7 +14,7 @@ from betcode.client.session_view import Durable, Increment
 from betcode.model.frames import GetStatus, Send
 from betcode.testing.installation import Installation, installation, scripted, session_of, until, words
 
-TIMES = int(os.environ.get("BETCODE_KILLS", "50"))
+TIMES = int(os.environ.get("BETCODE_KILLS", "30"))
 WORDS = 60
 CLIENTS = 3
 PAUSE_S = 0.2

