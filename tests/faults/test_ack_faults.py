@@ -16,7 +16,7 @@ import pytest
 
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import GetStatus
-from betcode.testing.faults import FaultPlan, FaultyFiles, FaultyMarkFiles, faulty_disk
+from betcode.testing.faults import FaultPlan, FaultyFiles, FaultyMarkFiles, faulty_disk, points
 from betcode.testing.paper_claude import PaperLauncher
 from betcode.testing.promises import ATTEMPTS, KEYS, Person, Promises, everything_ends
 from betcode.testing.small_engine import running_engine
