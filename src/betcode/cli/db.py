@@ -7,8 +7,12 @@ import importlib
 import click
 
 COMMANDS: dict[str, str] = {
+    "backup": "betcode.cli.db_backup:backup",
+    "check": "betcode.cli.db_check:check",
     "recover": "betcode.cli.db_recover:recover",
+    "restore": "betcode.cli.db_restore:restore",
     "salvage": "betcode.cli.db_salvage:salvage",
+    "stats": "betcode.cli.db_stats:stats",
 }
 """Where each command is. Only the one that is used is imported."""
 
@@ -31,10 +35,14 @@ class DatabaseCommands(click.Group):
 
 @click.group(cls=DatabaseCommands)
 def db() -> None:
-    """Check, save, mend and bring back the database. All but `salvage` work with or without a running daemon.
+    """Check, save, mend and bring back the database. All but `restore` work with or without a running daemon.
 
     \b
     Examples:
+      betcode db check
+      betcode db backup
+      betcode db stats
       betcode db recover
+      betcode db restore
       betcode db salvage damaged.db rescued.db --json
     """

@@ -14,16 +14,15 @@ import msgspec
 from betcode.adapters.clock import SystemClock
 from betcode.adapters.environment import child_environment
 from betcode.adapters.rescue.places import Places
-from betcode.adapters.rescue.put_back import finish
 from betcode.adapters.rescue.rebuild import ALL
 from betcode.adapters.rescue.repair import Task, Ways, read_report, repair
 from betcode.cli.ask import ask
+from betcode.cli.db_alone import alone
 from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.output import remark, say, say_json
 from betcode.cli.progress import progress_line
 from betcode.client import brief
-from betcode.config.paths import Paths, prepare
-from betcode.daemon.lock import DaemonLock
+from betcode.config.paths import Paths
 from betcode.model import rescue_limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Repair
@@ -90,23 +89,15 @@ def _newest(invocation: Invocation) -> Any:
 
 
 def _alone(paths: Paths) -> RescueReport:
-    """Without a daemon, whose lock is held meanwhile."""
-    prepare(paths)
-    lock = DaemonLock(paths.lock)
-    lock.take()
-    try:
-        finish(paths.database)
-        with progress_line() as progress:
-            task = Task(
-                Places(paths.database, paths.data),
-                SystemClock().now(),
-                Random(),
-                lambda row: child_environment(os.environ, row.options, ()),
-                progress,
-            )
-            return repair(task, "a person asked for it", Ways(ALL, _way_failed))
-    finally:
-        lock.release()
+    with alone(paths), progress_line() as progress:
+        task = Task(
+            Places(paths.database, paths.data),
+            SystemClock().now(),
+            Random(),
+            lambda row: child_environment(os.environ, row.options, ()),
+            progress,
+        )
+        return repair(task, "a person asked for it", Ways(ALL, _way_failed))
 
 
 def _way_failed(name: str, error: Exception) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Final
 import apsw
 import click
 
+from betcode.adapters.durable import sync
 from betcode.adapters.rescue import gaps
-from betcode.adapters.rescue.put_back import sync
 from betcode.adapters.rescue.salvage import Salvaged, count_rows
 from betcode.adapters.rescue.salvage import salvage as salvage_rows
 from betcode.adapters.rescue.staging import open_staging

@@ -32,6 +32,8 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         f"daemon    pid {daemon['pid']}, version {daemon['version']}, since {local(daemon['started_at'], seconds=True)}"
     )
     say(f"database  {database['state']}, {database['path']}")
+    if backup := database.get("backup"):
+        say(f"backup    {_age(backup['age_s'])} old, {backup['path']}")
     if database.get("repair"):
         say(f"repair    {database['repair']}; messages are stored meanwhile, and nothing is lost")
     if rescue := database.get("rescue"):
@@ -52,6 +54,13 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
     else:
         say("no sessions")
     return 0
+
+
+def _age(seconds: float) -> str:
+    """Rounded as people do."""
+    if seconds < 5_400:
+        return counted(round(seconds / 60), "minute")
+    return counted(round(seconds / 3_600), "hour") if seconds < 172_800 else counted(round(seconds / 86_400), "day")
 
 
 def _pool_text(pool: dict[str, int]) -> str:

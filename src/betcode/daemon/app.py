@@ -252,7 +252,7 @@ class _App:
                 await server.start(rng=Random(), retrying=self._bind_failed)
             self.log.info("the daemon serves", socket=str(self.paths.socket), sessions_taken_over=busy)
             self.report.ready(os.getpid())
-            self._begin_watching(registry, store, claude)
+            self._begin_watching(registry, store, claude, database)
             removed = await self._stopped_or_removed(store)
             self.report.notice.stopping()
             self.log.info("the daemon stops", end_sessions=self.end_sessions)
@@ -275,18 +275,19 @@ class _App:
         """What the daemon says of itself, of its database and of memory."""
         daemon = {"pid": os.getpid(), "version": __version__, "started_at": self.started_at}
         size = store.intake_bytes
-        warnings = [warning for warning in [size_warning(size)] if warning]
-        stored = database.status() | {"intake_bytes": size, "warnings": warnings}
+        stored = database.status() | {"intake_bytes": size}
+        stored["warnings"] = [warning for warning in [size_warning(size), *stored["warnings"]] if warning]
         total, kernel = registry.memory, self.kernel_holds_no_memory()
         memory = {"used_bytes": total.used, "max_bytes": total.limit, "not_by_kernel": kernel}
         return {"daemon": daemon, "database": stored, "memory": memory}
 
-    def _begin_watching(self, registry: Registry, store: MendingStore, claude: ClaudeWatch) -> None:
+    def _begin_watching(self, registry: Registry, store: MendingStore, claude: ClaudeWatch, database: Database) -> None:
         registry.beside("sweep deleted sessions", sweep_leftovers(registry))
         registry.beside("look for other claudes", watch(registry.running))
         registry.beside("watch the memory of all sessions", watch_memory(registry))
         registry.beside("show life", show_life(self.report.notice, store.works, self.log))
         registry.beside("look at the file of claude", claude.watch())
+        registry.beside("keep the database well", database.upkeep.run())
 
     def _bind_failed(self, error: BetcodeError, pause_s: float) -> None:
         self.log.warning("the socket is tried again", error_type=error.code, detail=str(error), after_s=pause_s)

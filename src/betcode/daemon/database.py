@@ -22,6 +22,7 @@ from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.config.paths import Paths
 from betcode.daemon.mending import MendingStore, Tools
+from betcode.daemon.upkeep import Upkeep
 from betcode.engine.ports import Log
 from betcode.model import rescue_limits
 from betcode.model.rescue import RescueReport
@@ -44,6 +45,13 @@ class Database:
         self._phase = ""
         self._trouble = ""
         self._stopping = False
+        self.upkeep = Upkeep(
+            paths.database,
+            SystemClock(),
+            log,
+            usable=lambda: self._store is not None and self._store.state == "ok",
+            suspect=lambda error: self._store.suspect(error) if self._store is not None else None,
+        )
         self._newest: RescueReport | None = read_report(paths.data)
         self.bring_in: Callable[[SqliteStore], Awaitable[object]] = _nothing
         """Gives a repaired database what the intake log holds and it lacks."""
@@ -79,14 +87,14 @@ class Database:
         return self._store.state
 
     def status(self) -> dict[str, Any]:
-        """The object `database` of the status reply, but its warnings."""
+        """The object `database` of the status reply."""
         state = self._store.state if self._store else "closed"
         body: dict[str, Any] = {"path": str(self._paths.database), "state": state}
         if state == "repairing":
             body["repair"] = self._trouble or self._phase or "it begins"
         if self._newest is not None:
             body["rescue"] = msgspec.to_builtins(self._newest)
-        return body
+        return body | self.upkeep.status()
 
     # --- mending.Listener -------------------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ CODES: dict[str, Code] = {
     "store.failed": Code(Exit.INTERNAL, "The database could not store the change; nothing was acknowledged."),
     "store.damaged": Code(Exit.BAD_CONFIGURATION, "The database is damaged; nothing more is written to it."),
     "store.restored": Code(Exit.INTERNAL, "The database had lost what was acknowledged; it came back from elsewhere."),
+    "store.missing": Code(Exit.BAD_ARGUMENTS, "There is no database yet."),
     "store.newer": Code(Exit.BAD_CONFIGURATION, "The database was written by a newer version of BetCode."),
     "salvage.source": Code(Exit.BAD_ARGUMENTS, "There is no damaged database to read, or it is empty."),
     "salvage.exists": Code(Exit.BAD_ARGUMENTS, "The file that is to be written exists already."),

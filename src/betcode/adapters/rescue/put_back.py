@@ -9,10 +9,10 @@ else looks at the database.
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Final
 
+from betcode.adapters.durable import sync
 from betcode.model import rescue_limits
 
 SUFFIXES: Final = ("", "-wal", "-shm")
@@ -91,12 +91,3 @@ def _forget_oldest(database: Path) -> None:
 
 def _stamp(rest: str) -> str:
     return rest.removesuffix("-wal").removesuffix("-shm")
-
-
-def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,8 +18,9 @@ from typing import Final
 import apsw
 import msgspec
 
+from betcode.adapters.durable import sync
 from betcode.adapters.rescue.places import Places
-from betcode.adapters.rescue.put_back import part_of, put_back, sync, unused_stamp, will_be_kept
+from betcode.adapters.rescue.put_back import part_of, put_back, unused_stamp, will_be_kept
 from betcode.adapters.rescue.salvage import Progress
 from betcode.adapters.sqlite.errors import DAMAGE, StoreError, cannot_open, translate
 from betcode.core.instant import Instant, iso

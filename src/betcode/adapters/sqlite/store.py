@@ -13,8 +13,10 @@ from random import Random
 
 import apsw
 
+from betcode.adapters.clock import SystemClock
 from betcode.adapters.intake import DiskFiles, IntakeLog, Problem, total_bytes
 from betcode.adapters.sqlite import checked, deletion, odd_lines, statements
+from betcode.adapters.sqlite.backup import make_backup
 from betcode.adapters.sqlite.committer import Committer
 from betcode.adapters.sqlite.connection import (
     Connect,
@@ -27,7 +29,7 @@ from betcode.adapters.sqlite.connection import (
 from betcode.adapters.sqlite.errors import StoreError, cannot_open, translate
 from betcode.adapters.sqlite.health import Failed, Health, Observe, observe_nothing, report_nothing
 from betcode.adapters.sqlite.readers import Readers
-from betcode.adapters.sqlite.schema import migrate
+from betcode.adapters.sqlite.schema import MIGRATIONS, migrate
 from betcode.adapters.sqlite.writer import Writer
 from betcode.adapters.unstored import find_unstored
 from betcode.model import limits
@@ -236,6 +238,7 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             undo.callback(close_quietly, connection)
             if path.stat().st_size <= limits.QUICK_CHECK_BYTES_MAX:
                 quick_check(connection)
+            _save_before_migration(path, connection)
             migrate(connection)
             readers = []
             for _ in range(limits.READERS):
@@ -260,3 +263,18 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
         undo.pop_all()
     took = (opened - begun, time.monotonic() - opened)
     return _Parts(connection, readers, log, intake, health, rng, tuple(unstored), positions, tuple(problems), took)
+
+
+def _save_before_migration(path: Path, connection: apsw.Connection) -> None:
+    """A verified backup of a database that is about to get another schema (SQ-7). Raises StoreError."""
+    version = int(connection.execute("PRAGMA user_version").get)
+    if not 0 < version < MIGRATIONS[-1].version:
+        return
+    try:
+        make_backup(path, "migration", SystemClock().now().unix_s)
+    except (apsw.Error, OSError, StoreError) as error:
+        raise StoreError(
+            f"the database must be brought to a newer schema, and cannot be backed up before that: {error}",
+            hint="Make room on its disk, or copy the data directory away and move its folder `backups` aside.",
+            error_type="full",
+        ) from error
