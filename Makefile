@@ -61,6 +61,10 @@ chaos-limits: $(STAMP)  ## full pool and queue, sessions that use too much; SEED
 	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) limits \
 		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
 
+chaos-storage: $(STAMP)  ## a database of 60,000 rows damaged in every known way; SEED=n, SCALE=k, ONLY=id, PLANT=bug or list
+	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) storage \
+		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
+
 trial-service: $(STAMP)  ## the tests of the service with a real systemd: Linux, as root (a container will do)
 	tools/with_cgroups.sh env BETCODE_REAL_SYSTEMD=$(or $(SYSTEMD),/lib/systemd/systemd) \
 		$(BIN)/python -m pytest -q tests/e2e/test_service.py

@@ -16,6 +16,7 @@ from betcode.adapters.sqlite.backup import backups_of, make_backup, rev_of, veri
 from betcode.adapters.sqlite.connection import open_writer
 from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.store import SqliteStore
+from betcode.adapters.sqlite.tables import TABLES
 from betcode.core.instant import Instant
 from betcode.daemon.upkeep import Upkeep, scrub
 from betcode.testing.sample_rows import creation, step
@@ -138,5 +139,5 @@ def test_a_walk_through_all_checksums_comes_round(tmp_path: Path) -> None:
         at, steps = scrub(connection, (0, ()), 1), 1
         while at != (0, ()):
             at, steps = scrub(connection, at, 1), steps + 1
-    assert steps == len(schema.TABLES)
+    assert steps == len(TABLES)
     assert rev_of(path) > 30

@@ -67,7 +67,7 @@ def _put(staging: apsw.Connection, record: Record, problems: list[Problem], numb
     if known is None or newer_session(values.session(known), known[-1], row, record.rev):
         staging.execute(_PUT["sessions"], checked.sealed("sessions", values.of_session(row, rev)))
     staging.executemany(_EVENT, [checked.sealed("events", values.of_event(event, rev)) for event in events])
-    for message in record.messages:
+    for message in {message.id: message for message in record.messages}.values():  # of several versions the last
         known = _stored(staging, "messages", message.id)
         if known is not None:
             old = values.message(known)
@@ -76,7 +76,7 @@ def _put(staging: apsw.Connection, record: Record, problems: list[Problem], numb
             if not newer_message(old, known[-1], message, record.rev):
                 continue
         staging.execute(_PUT["messages"], checked.sealed("messages", values.of_message(message, rev)))
-    for permission in record.permissions:
+    for permission in {permission.id: permission for permission in record.permissions}.values():
         known = _stored(staging, "permissions", permission.id)
         if known is not None and not newer_permission(values.permission(known), known[-1], permission, record.rev):
             continue

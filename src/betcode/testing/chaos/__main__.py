@@ -13,8 +13,8 @@ from betcode.testing.chaos.experiment import Experiment
 from betcode.testing.chaos.runner import Series
 from betcode.testing.limits import CHAOS_LANES
 
-TARGETS = ("recovery", "limits")
-"""Packages beside this file with a tuple EXPERIMENTS."""
+TARGETS = ("recovery", "limits", "storage")
+"""Packages beside this file with a tuple EXPERIMENTS, and perhaps a function `prepare` that is called before all."""
 
 
 def experiments_of(target: str) -> tuple[Experiment, ...]:
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for experiment in chosen:
             print(f"{experiment.id:34} {experiment.injected}")
         return 0
+    getattr(importlib.import_module(f"betcode.testing.chaos.{options.target}"), "prepare", lambda: None)()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended and the report written
     report = options.report or Path("build/chaos") / f"{options.target}.json"
     return Series(chosen, report, seed=options.seed, scale=options.scale, lanes=options.lanes).run()

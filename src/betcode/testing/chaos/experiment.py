@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from random import Random
 from typing import Any, Final
 
 from betcode.testing.chaos.stage import Stage
+from betcode.testing.installation import Installation
 from betcode.testing.limits import EXPERIMENT_S
 
 NOT_RUN: Final = "not run"
@@ -27,6 +29,8 @@ class Experiment:
     scaled: bool = False
     apart: bool = False
     """Whether nothing else may run at the same time: it needs the whole machine, or measures a time that matters."""
+    lays_out: Callable[[Installation, Random], dict[str, Any]] | None = None
+    """What is done before the first daemon starts, in a thread; returns evidence."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables of the daemon, and of whoever starts it, beside those of every installation."""
 

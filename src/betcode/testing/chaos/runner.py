@@ -117,8 +117,12 @@ class Series:
     async def _perform(self, experiment: Experiment, result: Result, made: Installation, limit_s: float) -> None:
         rng = Random(f"{self.seed} {experiment.id}")
         with ProcessWatch(made.home, bundled_claude(), spared=made.model.pid) as watch:
+            laid = experiment.lays_out
+            evidence = await asyncio.to_thread(laid, made, rng) if laid is not None else {}
+            begun_s = time.monotonic()
             async with made.client(seed=rng.randrange(1_000_000)) as client:
                 stage = Stage(made, client, watch, rng, self.scale)
+                stage.evidence |= evidence | {"served_s": round(time.monotonic() - begun_s, 3)}
                 observed = await self._observe(experiment, stage, limit_s)
                 _keep_evidence(stage)
             left = watch.end_all()

@@ -1,0 +1,111 @@
+"""What was in a database and what is in it now; and whether what is missing was still held by any file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+Content = tuple[str, str]
+"""Kind of an event, and all of it but its number and time, as JSON."""
+
+
+@dataclass(slots=True)
+class Picture:
+    """What people have been promised and shown."""
+
+    events: dict[str, list[Content]] = field(default_factory=dict)
+    """By session, of its newest epoch, in order."""
+    messages: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    """Session, text, state."""
+    questions: dict[str, str] = field(default_factory=dict)
+    """States."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are of all."""
+        return sum(map(len, self.events.values())) + len(self.messages) + len(self.questions) + len(self.events)
+
+
+def picture(database: Path) -> Picture:
+    """Read it with SQLite. Raises apsw.Error."""
+    seen = Picture()
+    with contextlib.closing(apsw.Connection(str(database))) as connection:
+        rows = list(connection.execute("SELECT id, epoch FROM sessions WHERE state != 'DELETED'"))
+        for session, epoch in rows:
+            query = "SELECT body FROM events WHERE session = ? AND epoch = ? ORDER BY seq"
+            seen.events[session] = [content(body) for (body,) in connection.execute(query, (session, epoch))]
+        for row in connection.execute("SELECT id, session, text, state FROM messages"):
+            seen.messages[row[0]] = row[1:]
+        seen.questions = dict(connection.execute("SELECT id, state FROM permissions"))
+    return seen
+
+
+def content(body: bytes) -> Content:
+    """What an event tells, whenever it was stored and under whatever number."""
+    event: dict[str, Any] = msgspec.json.decode(body)
+    for name in ("epoch", "seq", "time"):
+        event.pop(name, None)
+    return str(event.pop("kind")), msgspec.json.encode(event, order="sorted").decode()
+
+
+@dataclass(slots=True)
+class Difference:
+    """What a rescue changed."""
+
+    missing: list[tuple[str, Content]] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    """What was never so: a row that was not written, an order that was none, a yes that nobody said."""
+
+
+ADDED = frozenset({"status", "notice", "gap", "message_state", "permission_settled", "turn_started", "turn_ended"})
+"""Kinds that a rescue and the daemon's start may add."""
+
+
+def compare(before: Picture, after: Picture) -> Difference:
+    """What is missing, and what is wrong."""
+    found = Difference()
+    found.wrong += [f"session {session} was never there" for session in after.events.keys() - before.events.keys()]
+    for session, events in before.events.items():
+        now = after.events.get(session, [])
+        left = Counter(events)
+        extra = Counter(now) - left
+        found.wrong += [f"{session}: {kind} {text[:80]} was never shown" for kind, text in extra if kind not in ADDED]
+        found.missing += [(session, event) for event in (left - Counter(now)).elements()]
+        kept = [event for event in now if event in left and event[0] == "assistant"]
+        order = {event: place for place, event in enumerate(events)}
+        places = [order[event] for event in kept]
+        if places != sorted(places):
+            found.wrong.append(f"{session}: answers are in another order")
+    found.missing += [("", ("message", key)) for key in before.messages.keys() - after.messages.keys()]
+    for key, message in after.messages.items():
+        was = before.messages.get(key)
+        if was is None or was[:2] != message[:2]:
+            found.wrong.append(f"message {key} was never sent so")
+        elif was[2] in ("completed", "failed", "cancelled") and message[2] not in (was[2], "unknown"):
+            found.wrong.append(f"message {key} was {was[2]} and is {message[2]}")
+    found.missing += [("", ("question", key)) for key in before.questions.keys() - after.questions.keys()]
+    for key, state in after.questions.items():
+        if state == "ALLOWED" and before.questions.get(key) != "ALLOWED":
+            found.wrong.append(f"question {key} is ALLOWED and nobody said yes")
+    return found
+
+
+def still_held(missing: Iterable[tuple[str, Content]], files: Iterable[Path]) -> list[str]:
+    """Answers among `missing` whose letters stand in one of the files: somebody could have brought them back."""
+    wanted = {}
+    for _, (kind, text) in missing:
+        told = msgspec.json.decode(text) if kind == "assistant" else {}
+        if told.get("text"):
+            wanted[str(told["text"]).encode()] = text
+    held = []
+    for path in files:
+        data = path.read_bytes()
+        held += [f"{path.name}: {text[:80]}" for letters, text in wanted.items() if letters in data]
+    return held
