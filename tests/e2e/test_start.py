@@ -105,7 +105,7 @@ def test_a_socket_that_cannot_be_made_at_first_serves_when_the_cause_is_gone() -
 
 
 @pytest.mark.req("SQ-2", "SQ-4", "RS-1")
-def test_a_database_without_its_main_file_is_told_as_damage_and_nothing_of_it_is_touched() -> None:
+def test_a_database_without_its_main_file_is_told_as_damage_and_its_log_is_kept() -> None:
     with installation() as made:
         assert start(made).returncode == 0
         made.kill_daemon()
@@ -115,12 +115,13 @@ def test_a_database_without_its_main_file_is_told_as_damage_and_nothing_of_it_is
         before = wal.read_bytes()
         assert before
         done = start(made)
-        assert done.returncode == 78
-        assert "error: the database file is missing or empty, but its write-ahead log is not" in done.stderr
-        assert wal.read_bytes() == before
-        assert not made.paths.database.exists()
-        ends = [line["error_type"] for line in log(made) if line["message"] == "the daemon ends"]
-        assert ends == ["store.damaged"]
+        assert done.returncode == 0
+        assert "the database file is missing or empty, but its write-ahead log is not" in done.stderr
+        [kept] = made.paths.data.glob("daemon.db.corrupt.*-wal")
+        assert kept.read_bytes() == before
+        assert made.paths.database.exists()
+        told = [line for line in log(made) if line["message"] == "the database was rescued"]
+        assert [line["error_type"] for line in told] == ["rescue"]
 
 
 @pytest.mark.req("INV-8", "SQ-11")

@@ -66,7 +66,7 @@ async def mending(data: Path, heard: Heard, hold: Callable[[], object] = lambda:
         hold()
         task = Task(
             Places(path, data, desk.first_segment, desk.begun_ns),
-            Instant(0.0, 1_800_000_000.0),
+            Instant(1_800_000_000.0, 0.0),
             Random(1),
             lambda row: {},
         )

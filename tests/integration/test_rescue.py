@@ -51,7 +51,7 @@ async def rescued(data: Path) -> tuple[SqliteStore, RescueReport | None]:
     places = Places(path, data)
 
     def mend(cause: str) -> RescueReport:
-        task = Task(places, Instant(0.0, 1_800_000_000.0), Random(1), lambda row: {})
+        task = Task(places, Instant(1_800_000_000.0, 0.0), Random(1), lambda row: {})
         return repair(task, cause, Ways(rebuild.ALL, lambda name, error: pytest.fail(f"{name}: {error!r}")))
 
     return await open_whole(places, lambda: SqliteStore.open(path, rng=Random(1)), mend)
@@ -157,6 +157,11 @@ def test_without_the_file_the_intake_log_gives_back_all_that_was_promised_and_th
         assert any(A in sentence for sentence in report.missing)
 
 
+async def closed(data: Path) -> None:
+    store, _ = await rescued(data)
+    await store.close()
+
+
 @pytest.mark.req("SQ-4")
 def test_a_rescue_that_is_killed_between_any_two_steps_comes_to_the_same_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -184,7 +189,7 @@ def test_a_rescue_that_is_killed_between_any_two_steps_comes_to_the_same_end(
         monkeypatch.setattr(Path, "rename", rename)
         killed = False
         try:
-            asyncio.run(rescued(data))
+            asyncio.run(closed(data))
         except KilledError:
             killed = True
         monkeypatch.setattr(Path, "rename", real)

@@ -22,7 +22,8 @@ from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.sqlite import checked, statements, values
 from betcode.core.instant import Instant
 from betcode.core.life import from_rows
-from betcode.core.rescue.replaying import in_run, proved, replayed, warm
+from betcode.core.rescue.newest import newer_message
+from betcode.core.rescue.replaying import Made, in_run, proved, replayed, warm
 from betcode.core.transcript import Transcript
 from betcode.keeper.journal import JournalGap
 from betcode.model import limits
@@ -34,6 +35,7 @@ from betcode.model.states import FINAL_MESSAGE_STATES, Delivery, PermissionState
 from betcode.wire.claude import read_line
 from betcode.wire.lines import LineSplitter
 
+_PUT = checked.replacing("messages")
 _encode = msgspec.json.Encoder().encode
 _KNOWN = "SELECT seq, body FROM events WHERE session = ? AND epoch = ? AND seq BETWEEN ? AND ?"
 _TIME = "SELECT time FROM events WHERE session = ? AND epoch = ? AND seq <= ? ORDER BY seq DESC LIMIT 1"
@@ -112,9 +114,11 @@ def _between(
     known = dict(staging.execute(_KNOWN, (row.id, row.epoch, first, last)))
     if len(known) == last - first + 1:
         return
-    found = proved(_made(places, point, row), known, first, last)
-    if not found:
+    made = _made(places, point, row)
+    found = proved(made.events, known, first, last) if made is not None else {}
+    if made is None or not found:
         return
+    _bring_further(staging, made, rev)
     time = staging.execute(_TIME, (row.id, row.epoch, first)).get or before.created_at
     rows = [_row_of(row, msgspec.structs.replace(event, time=time)) for event in found.values()]
     staging.executemany(
@@ -124,7 +128,16 @@ def _between(
     filled.sessions.add(row.id)
 
 
-def _made(places: Places, point: _Point, row: SessionRow) -> list[Event]:
+def _bring_further(staging: apsw.Connection, made: Made, rev: int) -> None:
+    """A message whose end is only in the journal has ended. Questions stay as they are: an answer is not in it."""
+    for message in made.rows:
+        if isinstance(message, Message):
+            known = staging.execute(f"{checked.SELECT['messages']} WHERE id = ?", (message.id,)).fetchone()
+            if known is not None and newer_message(values.message(known), 0, message, 0):
+                staging.execute(_PUT, checked.sealed("messages", values.of_message(message, rev)))
+
+
+def _made(places: Places, point: _Point, row: SessionRow) -> Made | None:
     """The events of claude's output from the point on up to where the row has read it."""
     before = point.row
     files = SessionFiles(places.sessions / row.id)
@@ -135,7 +148,7 @@ def _made(places: Places, point: _Point, row: SessionRow) -> list[Event]:
         lines = _lines(files, session.run, session.offset, row.offset)
         return replayed(session, transcript, lines, now=Instant(0.0, 0.0), rng=Random(0))
     except (JournalGap, OSError):
-        return []
+        return None
 
 
 def _lines(files: SessionFiles, run: int, start: int, end: int) -> Iterator[list[Fact]]:

@@ -7,7 +7,7 @@ the same events come in the same order. Where some of them are still known, thes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 import msgspec
@@ -20,6 +20,7 @@ from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.model.events import Event
 from betcode.model.facts import Fact
+from betcode.model.rows import Message, Permission
 
 Facts = Iterable[list[Fact]]
 """What each line of a stretch says."""
@@ -38,15 +39,26 @@ def in_run(session: Session, run: int) -> Session:
     return replace(session, run=run, offset=0, checkpoint=0, answers=(), process=Process.READY, turn=None, cli_state="")
 
 
-def replayed(session: Session, transcript: Transcript, lines: Facts, *, now: Instant, rng: Random) -> list[Event]:
-    """The events that these lines made, with the numbers that follow on the session's."""
-    events: list[Event] = []
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a stretch of output made."""
+
+    events: list[Event]
+    """With the numbers that follow on the session's."""
+    rows: list[Message | Permission]
+    """Messages and questions that it brought further, each in all its states."""
+
+
+def replayed(session: Session, transcript: Transcript, lines: Facts, *, now: Instant, rng: Random) -> Made:
+    """What these lines made."""
+    made = Made([], [])
     for facts in lines:
         for fact, shown in transcript.read(facts):
             decision = step(session, Saw(fact, shown), now, rng)
-            events += decision.events
+            made.events.extend(decision.events)
+            made.rows.extend(decision.rows)
             session = decision.session
-    return events
+    return made
 
 
 def proved(made: list[Event], known: Mapping[int, bytes], first: int, last: int) -> dict[int, Event]:
