@@ -12,7 +12,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 # The folders that hold Python; some do not exist before something needs them.
 CODE := $(wildcard src tests tools bench)
-WORKERS ?= 3
+WORKERS ?= 4
 
 help:  ## show this text
 	@echo 'make TARGET, where TARGET is'
