@@ -62,6 +62,13 @@ class SessionFiles:
         """Whether somebody removed the session's directory, or none was ever made."""
         return not self.directory.is_dir()
 
+    def runs(self) -> list[int]:
+        """Numbers of all processes that left any file, oldest first; none when the directory is gone."""
+        try:
+            return self._journal.runs()
+        except FileNotFoundError:
+            return []
+
     def end(self, run: int) -> int:
         """Length of the run's journal in bytes; 0 when there is none."""
         try:

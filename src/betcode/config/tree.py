@@ -263,6 +263,10 @@ class StorageConfig(Struct, frozen=True, kw_only=True):
     message_key_days: Annotated[
         int, about("How long the keys of deleted messages are remembered.", reload=True, ge=30, le=3_650)
     ] = limits.MESSAGE_KEY_DAYS
+    allow_network_disk: Annotated[
+        bool,
+        about("Use a data directory on a network disk; a database is damaged there sooner or later.", reload=False),
+    ] = False
 
 
 class Config(Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from betcode.adapters.launcher import KeeperLauncher
 from betcode.adapters.log import JsonLog, open_log, set_level
 from betcode.adapters.marks import SessionMarks
 from betcode.adapters.metrics import Metrics
+from betcode.adapters.mounts import refuse_network_disk
 from betcode.adapters.server import LocalServer, SocketChannel
 from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.sqlite.store import SqliteStore
@@ -87,6 +88,8 @@ def run_daemon(
     config = settings.config
     try:
         prepare(paths)
+        if not config.storage.allow_network_disk:
+            refuse_network_disk(paths.data)
         lock = DaemonLock(paths.lock)
         if replaces or rehearses:
             asyncio.run(check_claude(config))
@@ -288,6 +291,7 @@ class _App:
         registry.beside("show life", show_life(self.report.notice, store.works, self.log))
         registry.beside("look at the file of claude", claude.watch())
         registry.beside("keep the database well", database.upkeep.run())
+        registry.beside("look at the disk", database.watch_disk())
 
     def _bind_failed(self, error: BetcodeError, pause_s: float) -> None:
         self.log.warning("the socket is tried again", error_type=error.code, detail=str(error), after_s=pause_s)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from random import Random
@@ -12,6 +15,7 @@ import msgspec
 
 from betcode.adapters.clock import SystemClock
 from betcode.adapters.desk import Desk
+from betcode.adapters.disk_probe import probe
 from betcode.adapters.environment import child_environment
 from betcode.adapters.metrics import Metrics
 from betcode.adapters.rescue.opening import open_whole
@@ -21,10 +25,11 @@ from betcode.adapters.rescue.repair import Task, Ways, read_report, repair
 from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.config.paths import Paths
+from betcode.core.disk_health import DiskHealth
 from betcode.daemon.mending import MendingStore, Tools
 from betcode.daemon.upkeep import Upkeep
 from betcode.engine.ports import Log
-from betcode.model import rescue_limits
+from betcode.model import limits, rescue_limits
 from betcode.model.rescue import RescueReport
 
 
@@ -44,6 +49,10 @@ class Database:
         self._store: MendingStore | None = None
         self._phase = ""
         self._trouble = ""
+        self._disk = DiskHealth()
+        self._counting = threading.Lock()
+        self._probed = ""
+        """What the newest look at the disk found."""
         self._stopping = False
         self.upkeep = Upkeep(
             paths.database,
@@ -75,6 +84,22 @@ class Database:
         self._store = MendingStore(store, self._paths.intake, tools)
         return self._store, store
 
+    async def watch_disk(self) -> None:
+        """Look at the disk whenever it fails too often, until cancelled."""
+        told = False
+        while True:
+            now_s = time.monotonic()
+            if self._disk.must_look(now_s):
+                self._probed = await asyncio.to_thread(probe, self._paths.data)
+                if not told:
+                    self._log.error(
+                        self._disk.warning(now_s), error_type="io", detail=self._probed or "a trial found it well"
+                    )
+                told = True
+            else:
+                told, self._probed = False, ""
+            await asyncio.sleep(limits.HOME_CHECK_S)
+
     def stop(self) -> None:
         """The daemon ends."""
         self._stopping = True
@@ -94,7 +119,10 @@ class Database:
             body["repair"] = self._trouble or self._phase or "it begins"
         if self._newest is not None:
             body["rescue"] = msgspec.to_builtins(self._newest)
-        return body | self.upkeep.status()
+        body |= self.upkeep.status()
+        if warning := self._disk.warning(time.monotonic()):
+            body["warnings"] = [*body["warnings"], f"{warning}; {self._probed}" if self._probed else warning]
+        return body
 
     # --- mending.Listener -------------------------------------------------------------------------------------------
 
@@ -135,8 +163,20 @@ class Database:
 
     async def _open(self) -> SqliteStore:
         return await SqliteStore.open(
-            self._paths.database, rng=Random(), observe=self._metrics.stored, failed=self._metrics.store_failed
+            self._paths.database, rng=Random(), observe=self._observe, failed=self._store_failed
         )
+
+    def _observe(self, operation: str, seconds: float) -> None:
+        """In one of the store's threads."""
+        self._metrics.stored(operation, seconds)
+        with self._counting:
+            self._disk.worked(time.monotonic())
+
+    def _store_failed(self, error_type: str) -> None:
+        """In one of the store's threads."""
+        self._metrics.store_failed(error_type)
+        with self._counting:
+            self._disk.failed(error_type, time.monotonic())
 
     def _repair(self, cause: str, desk: Desk | None) -> RescueReport:
         """In a thread."""

@@ -60,6 +60,7 @@ CODES: dict[str, Code] = {
     "config.invalid": Code(Exit.BAD_CONFIGURATION, "A configuration file or variable has a value that is not allowed."),
     "config.unwritable": Code(Exit.BAD_CONFIGURATION, "A directory that BetCode needs cannot be written."),
     "config.insecure": Code(Exit.BAD_CONFIGURATION, "A directory or socket is open to other users."),
+    "config.network_disk": Code(Exit.BAD_CONFIGURATION, "The data directory is on a disk that another machine keeps."),
     "daemon.unreachable": Code(Exit.CANNOT_CONNECT, "No daemon answers on the socket."),
     "daemon.start_failed": Code(Exit.CANNOT_CONNECT, "The daemon was started and did not become ready."),
     "daemon.already_running": Code(Exit.CANNOT_CONNECT, "Another daemon holds the lock of this data directory."),

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from betcode.adapters.marks import read_mark
+from betcode.model.ids import SessionId
+from betcode.model.rows import Mark
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -34,3 +38,14 @@ class Places:
     def sessions(self) -> Path:
         """The folder of the sessions' files."""
         return self.data / "sessions"
+
+
+def mark_of(places: Places, session: SessionId) -> Mark | None:
+    """The session's mark, if it does not tell of what happened since the rescue began."""
+    folder = places.sessions / session
+    try:
+        if places.begun_ns and (folder / "mark").stat().st_mtime_ns >= places.begun_ns:
+            return None
+    except OSError:
+        return None
+    return read_mark(folder)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import merge
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import apsw
 import msgspec
 
-from betcode.adapters.marks import read_mark
 from betcode.adapters.rescue import gaps
-from betcode.adapters.rescue.places import Places
+from betcode.adapters.rescue.places import Places, mark_of
 from betcode.adapters.rescue.salvage import Progress
 from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.sqlite import checked, decisions, statements, values
@@ -65,17 +65,6 @@ def settle_all(staging: apsw.Connection, places: Places, *, now: Instant, rng: R
     return settled
 
 
-def mark_of(places: Places, session: SessionId) -> Mark | None:
-    """The session's mark, if it does not tell of what happened since the rescue began."""
-    folder = places.sessions / session
-    try:
-        if places.begun_ns and (folder / "mark").stat().st_mtime_ns >= places.begun_ns:
-            return None
-    except OSError:
-        return None
-    return read_mark(folder)
-
-
 class _Session:
     """One session that begins a new epoch."""
 
@@ -94,21 +83,16 @@ class _Session:
         self._rev = checked.next_rev(staging)
         self._epoch = next_epoch(row, mark)
         self._now = ""
+        self._missing = 0
 
     def settle(self, now: Instant, rng: Random) -> None:
         """Carry the events, decide, write."""
-        row, staging = self._row, self._staging
+        staging = self._staging
         self._now = now.iso
+        row = self._extended()
         last = row.seq
-        if not self._comes_again():
-            last = max(
-                row.seq,
-                staging.execute("SELECT max(seq) FROM events WHERE session = ? AND epoch = ?", (row.id, row.epoch)).get
-                or 0,
-            )
-            row = msgspec.structs.replace(row, seq=last)
         carried = self._carry(last)
-        missing = sum(hole.count for hole in self._holes)
+        missing = self._missing
         decision = settle(
             Left(
                 row,
@@ -128,34 +112,58 @@ class _Session:
         staging.execute(_PUT["sessions"], checked.sealed("sessions", final))
         staging.execute("DELETE FROM events WHERE session = ? AND epoch = ?", (row.id, self._row.epoch))
         self._settled.sessions += 1
+        if is_behind(row, self._mark):
+            self._settled.missing.append(
+                f"Session {row.id} had come further: what claude printed then is read again from its journal, but what"
+                " else was shown after that is lost."
+            )
         if missing:
             spans = ", ".join(f"{hole.first}-{hole.last}" for hole in self._holes[:10])
             self._settled.missing.append(f"Session {row.id} lacks {missing} events (of epoch {row.epoch}: {spans}).")
 
-    def _comes_again(self) -> bool:
-        """Whether events behind the row's are made anew from the journal, which is read on from the row's offset."""
-        row = self._row
-        return row.run > 0 and self._files.end(row.run) > row.offset
+    def _extended(self) -> SessionRow:
+        """The row, with events that are newer than it, unless its journal is read on from the row and makes them anew.
+
+        If they reach as far as the mark, the mark tells how far the output was read with them.
+        """
+        row, mark = self._row, self._mark
+        query = "SELECT max(seq) FROM events WHERE session = ? AND epoch = ?"
+        top = max(row.seq, self._staging.execute(query, (row.id, row.epoch)).get or 0)
+        if mark is not None and is_behind(row, mark) and mark.run > row.run:
+            if mark.epoch > row.epoch or top < mark.seq:
+                return msgspec.structs.replace(row, seq=top)
+            life = {**row.life, "process": "ready"}
+            life.pop("turn", None)
+            position = {"run": mark.run, "offset": mark.offset, "checkpoint": mark.offset}
+            return msgspec.structs.replace(row, seq=mark.seq, life=life, **position)
+        comes_again = row.run > 0 and self._files.end(row.run) > row.offset
+        return row if comes_again else msgspec.structs.replace(row, seq=top)
 
     def _carry(self, last: int) -> int:
-        """Copy the events up to `last` into the new epoch, with a gap in each hole. Returns how many these are."""
+        """Copy the events up to `last` into the new epoch, with what the journals gave back and gaps for the rest.
+
+        Returns how many these are.
+        """
+        stored = ((row.seq, 0, row) for row in self._stored(last))
+        found = ((after, 1, row) for after, row in self._extras())
+        holes = ((hole.last, 2, gap) for hole in self._holes if (gap := self._gap(hole)) is not None)
         number = 0
-        holes = iter(self._holes)
-        hole = next(holes, None)
-        for row in self._stored(last):
-            batch: list[EventRow] = []
-            while hole is not None and hole.first < row.seq:
-                number += 1
-                batch.append(self._gap(hole, number))
-                hole = next(holes, None)
+        batch: list[EventRow] = []
+        for _, _, row in merge(stored, found, holes, key=lambda placed: placed[:2]):
             number += 1
             batch.append(self._renumbered(row, number))
-            self._insert(batch)
-        while hole is not None:
-            number += 1
-            self._insert([self._gap(hole, number)])
-            hole = next(holes, None)
+            if len(batch) >= _BATCH:
+                self._insert(batch)
+                batch = []
+        self._insert(batch)
         return number
+
+    def _extras(self) -> Iterator[tuple[int, EventRow]]:
+        """What the journals gave back without a number of its own, and after which number it goes."""
+        query = "SELECT after, kind, time, body FROM temp.extras WHERE session = ? ORDER BY after, rowid"
+        for row in self._staging.execute(query, (self._row.id,)).fetchall():
+            after, kind, time, body = cast("tuple[int, str, str, bytes]", row)
+            yield after, EventRow(self._row.id, 0, 0, kind, time, body)
 
     def _stored(self, last: int) -> Iterator[EventRow]:
         session, epoch, after = self._row.id, self._row.epoch, 0
@@ -170,11 +178,15 @@ class _Session:
         body = _encode(_decode(row.body) | {"epoch": self._epoch, "seq": number})
         return EventRow(row.session, self._epoch, number, row.kind, row.time, body)
 
-    def _gap(self, hole: gaps.Hole, number: int) -> EventRow:
-        gap = Gap(
-            epoch=self._epoch, seq=number, time=self._now, unit="events", first=hole.first, last=hole.last, cause=CAUSE
-        )
-        return self._row_of(gap)
+    def _gap(self, hole: gaps.Hole) -> EventRow | None:
+        """For the end of a hole, if the journals did not give back all of it."""
+        query = "SELECT count(*) FROM temp.extras WHERE session = ? AND after BETWEEN ? AND ?"
+        missing = hole.count - int(self._staging.execute(query, (self._row.id, hole.first - 1, hole.last)).get)
+        if missing <= 0:
+            return None
+        self._missing += missing
+        cause = f"{missing} of them: {CAUSE}" if missing < hole.count else CAUSE
+        return self._row_of(Gap(time=self._now, unit="events", first=hole.first, last=hole.last, cause=cause))
 
     def _row_of(self, event: Event) -> EventRow:
         kind = str(type(event).__struct_config__.tag)

@@ -16,11 +16,14 @@ from msgspec.structs import replace as change
 from betcode.core.inputs import Saw
 from betcode.core.instant import Instant
 from betcode.core.life import Process, Session
+from betcode.core.messages import judge
+from betcode.core.rescue.weaving import content_of
 from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.model.events import Event
-from betcode.model.facts import Fact
+from betcode.model.facts import Fact, Lifecycle, TurnResult
 from betcode.model.rows import Message, Permission
+from betcode.model.states import MessageState
 
 Facts = Iterable[list[Fact]]
 """What each line of a stretch says."""
@@ -47,18 +50,28 @@ class Made:
     """With the numbers that follow on the session's."""
     rows: list[Message | Permission]
     """Messages and questions that it brought further, each in all its states."""
+    ended: dict[str, MessageState]
+    """Messages that claude worked on, by uuid, with what became of them as far as it said so."""
+    session: Session
+    """As it is then."""
 
 
 def replayed(session: Session, transcript: Transcript, lines: Facts, *, now: Instant, rng: Random) -> Made:
     """What these lines made."""
-    made = Made([], [])
+    events: list[Event] = []
+    rows: list[Message | Permission] = []
+    ended: dict[str, MessageState] = {}
     for facts in lines:
         for fact, shown in transcript.read(facts):
             decision = step(session, Saw(fact, shown), now, rng)
-            made.events.extend(decision.events)
-            made.rows.extend(decision.rows)
+            events += decision.events
+            rows += decision.rows
             session = decision.session
-    return made
+            if isinstance(fact, Lifecycle):
+                ended.setdefault(fact.message_id, MessageState.UNKNOWN)
+            elif isinstance(fact, TurnResult):
+                ended |= dict.fromkeys(fact.message_ids, judge(fact)[1])
+    return Made(events, rows, ended, session)
 
 
 def proved(made: list[Event], known: Mapping[int, bytes], first: int, last: int) -> dict[int, Event]:
@@ -75,16 +88,6 @@ def proved(made: list[Event], known: Mapping[int, bytes], first: int, last: int)
     for number, event in enumerate(made, first):
         if number > last:
             break
-        if number in known and not _same(event, known[number]):
+        if number in known and content_of(msgspec.json.encode(event)) != content_of(known[number]):
             return {}
     return {number: change(made[number - first], seq=number) for number in missing}
-
-
-def _same(event: Event, body: bytes) -> bool:
-    """Whether they tell the same, whenever it was stored."""
-    one, other = msgspec.to_builtins(event), msgspec.json.decode(body)
-    return _content(one) == _content(other)
-
-
-def _content(event: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in event.items() if name not in ("epoch", "seq", "time")}

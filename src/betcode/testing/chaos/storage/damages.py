@@ -26,6 +26,8 @@ class Damage:
     """Whether all of it is still held by something, so that nothing may be missing."""
     log: bool = False
     """Whether the write-ahead log is left as the daemon's death left it; else it is brought into the file first."""
+    deletions: bool = True
+    """Whether anything is left that tells what was deleted."""
     silent: bool = False
     """Whether nothing need be told: SQLite itself mends it."""
 
@@ -48,7 +50,8 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
         file.write(content)
 
 
-def _root(data: Path, name: str) -> int:
+def root_of(data: Path, name: str) -> int:
+    """The page, from 1, at which a table or an index begins."""
     with contextlib.closing(apsw.Connection(str(database(data)))) as connection:
         return int(connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).get)
 
@@ -91,7 +94,7 @@ def page_size_wrong(data: Path, _rng: Random) -> None:
 
 def interior_page(data: Path, rng: Random) -> None:
     """The root of the table of events."""
-    overwrite(database(data), (_root(data, "events") - 1) * PAGE, rng.randbytes(PAGE))
+    overwrite(database(data), (root_of(data, "events") - 1) * PAGE, rng.randbytes(PAGE))
 
 
 def leaf_page(data: Path, rng: Random) -> None:
@@ -101,12 +104,12 @@ def leaf_page(data: Path, rng: Random) -> None:
 
 def index_root(data: Path, _rng: Random) -> None:
     """The root of an index."""
-    overwrite(database(data), (_root(data, "events_by_position") - 1) * PAGE, bytes(PAGE))
+    overwrite(database(data), (root_of(data, "events_by_position") - 1) * PAGE, bytes(PAGE))
 
 
 def table_root_of_sessions(data: Path, _rng: Random) -> None:
     """The root of the table of sessions."""
-    overwrite(database(data), (_root(data, "sessions") - 1) * PAGE, bytes(PAGE))
+    overwrite(database(data), (root_of(data, "sessions") - 1) * PAGE, bytes(PAGE))
 
 
 def payload_flip(data: Path, rng: Random) -> None:
@@ -286,6 +289,12 @@ WAYS = (
     Damage("intake-too", "50 pages, and a stretch of the intake log", intake_too, all_back=False),
     Damage("journal-too", "50 pages, and two thirds of the newest journal", journal_too, all_back=False),
     Damage("journals-gone", "50 pages, and all journals", journals_gone, all_back=False),
-    Damage("intake-gone", "database and intake log are gone", database_and_intake_gone, all_back=False),
-    Damage("only-journals", "database, intake log and backups are gone", everything_but_journals_gone, all_back=False),
+    Damage("intake-gone", "database and intake log are gone", database_and_intake_gone, False, deletions=False),
+    Damage(
+        "only-journals",
+        "database, intake log and backups are gone",
+        everything_but_journals_gone,
+        False,
+        deletions=False,
+    ),
 )

@@ -14,13 +14,11 @@ from betcode.testing.chaos.stage import Stage
 from betcode.testing.chaos.storage import damages, image, load, seeds
 from betcode.testing.chaos.storage.damages import Damage
 from betcode.testing.chaos.storage.laid import copy_image, stop
-from betcode.testing.chaos.storage.oracle import compare, picture, still_held
+from betcode.testing.chaos.storage.oracle import PASSING, compare, picture, still_held
 from betcode.testing.command import Command, Ended
 from betcode.testing.installation import Installation
 
 EXPECTED: Final = "all that any file still holds is back in its order, nothing is there that never was, and it is told"
-PASSING: Final = frozenset({"status", "notice"})
-"""Kinds of events that tell of a moment, and that the database alone holds: nothing else can give them back."""
 SERVES_S: Final = 5.0
 """Target from the start of a daemon to its first answer, with a repair of 60,000 rows between."""
 
@@ -77,7 +75,7 @@ async def _report(stage: Stage) -> dict[str, Any] | None:
 def judge(stage: Stage, damage: Damage, rescue: dict[str, Any] | None) -> str:
     """Hold the database against the picture of before. Returns what was seen, in words."""
     before, after = image.before(), picture(stage.made.paths.database)
-    found = compare(before, after)
+    found = compare(before, after, deletions=damage.deletions)
     stage.check(not found.wrong, f"{len(found.wrong)} things are wrong: {'; '.join(found.wrong[:3])}")
     lost = len(found.missing)
     seen = [row for row in found.missing if row[1][0] not in PASSING]

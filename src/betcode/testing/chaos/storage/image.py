@@ -76,7 +76,11 @@ async def _fill(made: Installation, project: Path, count: int, turns: int) -> No
                 assert done.status == 0, done
             await asyncio.gather(*(_say(client, session, f"turn {turn}") for session in ids))
             await _quiet(client, ids)
-        await client.request(Delete(session=ids.pop(), force=True))
+            if turn == turns - 2:  # so that all of what follows is in the log when the daemon is killed
+                await client.request(Delete(session=ids.pop(), force=True))
+                done = await asyncio.to_thread(Command(made.env, project), "daemon", "stop")
+                assert done.status == 0, done
+                ids = ids[: max(1, len(ids) // 3)]
 
 
 async def _say(client: Client, session: str, text: str) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import time
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+import apsw
+
 from betcode.testing.chaos.experiment import Experiment
 from betcode.testing.chaos.stage import Stage
 from betcode.testing.chaos.storage import damages, image
 from betcode.testing.chaos.storage.laid import copy_image, stop
-from betcode.testing.chaos.storage.oracle import compare, picture
+from betcode.testing.chaos.storage.oracle import PASSING, compare, picture
 from betcode.testing.command import Command
 from betcode.testing.installation import Installation
 
@@ -47,7 +50,8 @@ async def under_load(stage: Stage) -> str:
     own = {talk.session for talk in talks}
     wrong = [what for what in found.wrong if not any(session in what for session in own) and "message" not in what]
     stage.check(not wrong, f"wrong: {wrong[:3]}")
-    stage.check(not found.missing, f"{len(found.missing)} rows are missing: {found.missing[:2]}")
+    missing = [row for row in found.missing if row[1][0] not in PASSING]
+    stage.check(not missing, f"{len(missing)} rows are missing: {missing[:2]}")
     stage.evidence["acknowledged_s"] = round(acknowledged_s, 3)
     return f"{body['rescue']['outcome']}; messages sent meanwhile were acknowledged within {acknowledged_s:.1f} s"
 
@@ -55,8 +59,11 @@ async def under_load(stage: Stage) -> str:
 def _damage_live(stage: Stage) -> None:
     """The root of the messages' table, so that the next message meets it; and some pages of rows."""
     data = stage.made.paths.data
+    with contextlib.closing(apsw.Connection(str(damages.database(data)))) as connection:
+        connection.set_busy_timeout(5_000)
+        connection.execute("UPDATE meta SET value = value")  # or the daemon would go on with what is in its memory
     damages.checkpoint(data)
-    damages.overwrite(damages.database(data), (damages._root(data, "messages") - 1) * damages.PAGE, b"\xa5" * 4096)
+    damages.overwrite(damages.database(data), (damages.root_of(data, "messages") - 1) * damages.PAGE, b"\xa5" * 4096)
     for _ in range(20):
         damages.leaf_page(data, stage.rng)
 
@@ -93,7 +100,8 @@ async def killed_rescue(stage: Stage) -> str:
     await stop(stage)
     found = compare(image.before(), picture(stage.made.paths.database))
     stage.check(not found.wrong, f"wrong: {found.wrong[:3]}")
-    stage.check(not found.missing, f"{len(found.missing)} rows are missing: {found.missing[:2]}")
+    missing = [row for row in found.missing if row[1][0] not in PASSING]
+    stage.check(not missing, f"{len(missing)} rows are missing: {missing[:2]}")
     return f"{stage.evidence['kills']} kills, then served; nothing is missing"
 
 
