@@ -26,6 +26,7 @@ VERBS = {
     "daemon": "betcode.cli.daemon:daemon",
     "db": "betcode.cli.db:db",
     "doctor": "betcode.cli.doctor:doctor",
+    "import": "betcode.cli.import_:import_",
     "interrupt": "betcode.cli.send:interrupt",
     "permissions": "betcode.cli.permissions:permissions",
     "protocol": "betcode.cli.protocol:protocol",

@@ -20,6 +20,7 @@ from typing import Any
 from betcode import __version__
 from betcode.adapters.claude_binary import ClaudeBinary
 from betcode.adapters.clock import SystemClock
+from betcode.adapters.conversations import history
 from betcode.adapters.environment import child_environment
 from betcode.adapters.launcher import KeeperLauncher
 from betcode.adapters.log import JsonLog, open_log, set_level
@@ -57,6 +58,8 @@ from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.rows import Options
+
+NOTHING_CHOSEN = Options()
 
 
 def run_daemon(
@@ -182,6 +185,7 @@ class _App:
                 is_directory=os.path.isdir,
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
                 repair=database.repair,
+                history=lambda options, name: history(claude_environment(self.config, options), name).events,
             )
             self.apply = lambda config: _apply(config, launcher, claude, world)
             self.kernel_holds_no_memory = lambda: launcher.kernel_holds_no_memory
@@ -357,9 +361,9 @@ def _bounds(config: Config) -> tuple[int, int, int]:
     return config.daemon.slots, config.daemon.queue, config.daemon.processes_per_slot
 
 
-def claude_environment(config: Config) -> dict[str, str]:
-    """What a claude gets whose session has chosen nothing of its own."""
-    return child_environment(os.environ, Options(), config.agent.env_pass)
+def claude_environment(config: Config, options: Options = NOTHING_CHOSEN) -> dict[str, str]:
+    """What a claude gets whose session has chosen these options."""
+    return child_environment(os.environ, options, config.agent.env_pass)
 
 
 def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world: World) -> None:

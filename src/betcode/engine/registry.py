@@ -10,14 +10,17 @@ from typing import Any
 import msgspec
 
 from betcode.core import inputs
+from betcode.core.importing import with_history
 from betcode.core.instant import iso
 from betcode.core.life import Process, Session, to_row
+from betcode.engine.committer import event_row
 from betcode.engine.ports import Log
 from betcode.engine.session import SessionRunner
 from betcode.engine.tasks import Tasks
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
+from betcode.model.events import Event
 from betcode.model.frames import Summary
 from betcode.model.ids import (
     SESSION_ID_ALPHABET,
@@ -278,8 +281,13 @@ class Registry:
 
     # --- creating -----------------------------------------------------------------------------------------------
 
-    async def create(self, directory: str, name: str, options: Options, key: str) -> SessionId:
-        """Make a session. The same `key` (a UUID, may be empty) again finds the one it made before."""
+    async def create(
+        self, directory: str, name: str, options: Options, key: str, history: Sequence[Event] = ()
+    ) -> SessionId:
+        """Make a session. The same `key` (a UUID, may be empty) again finds the one it made before.
+
+        `history`: what was said before in the conversation, which is called `key`.
+        """
         claude_id = ClaudeSessionId(key or self._new_uuid())
         async with self._creating:  # nobody is told of a session before it is stored
             for row in self._rows.values():
@@ -296,12 +304,14 @@ class Registry:
                 created_at=iso(self.world.clock.now().unix_s),
                 options=options,
             )
+            session, events = with_history(session, history)
             row = tried or to_row(session)
             self._unsure[claude_id] = row
             while len(self._unsure) > limits.CREATIONS_UNSURE_MAX:
                 del self._unsure[next(iter(self._unsure))]
             if tried is None or await self.world.store.session(row.id) is None:
-                await self.world.store.commit(Transaction(session=row, creates=True))
+                rows = tuple(event_row(row.id, event) for event in events)
+                await self.world.store.commit(Transaction(session=row, events=rows, creates=True))
             self._unsure.pop(claude_id, None)
             self._rows[row.id] = row
         self.log_of(row).info("session created", directory=directory)

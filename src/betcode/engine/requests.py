@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ from betcode.engine.quarantine import show_odd
 from betcode.engine.registry import Registry, deleted, question_view, summary_view
 from betcode.model import frames, limits
 from betcode.model.errors import BetcodeError
+from betcode.model.events import Event
 from betcode.model.frames import AnyRequest, Summary
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.states import PermissionState
@@ -62,9 +64,7 @@ class Requests:
             case frames.Events():
                 return await self._events(request)
             case frames.Create():
-                directory = self._resolve_directory(request.directory)
-                made = await registry.create(directory, request.name, request.options, request.key)
-                return {"session": self.view(registry.summary(made))}
+                return await self._create(request)
             case frames.Answer():
                 return await self._answer(request, client)
             case frames.Send():
@@ -79,6 +79,15 @@ class Requests:
                 return await delete(registry, request.session, force=request.force, by=client)
             case _:
                 return await self._control(request, client)
+
+    async def _create(self, request: frames.Create) -> dict[str, Any]:
+        registry = self._registry
+        directory = self._resolve_directory(request.directory)
+        history: Sequence[Event] = ()
+        if request.imports:
+            history = await asyncio.to_thread(registry.world.history, request.options, request.key)
+        made = await registry.create(directory, request.name, request.options, request.key, history)
+        return {"session": self.view(registry.summary(made))}
 
     async def explained(self, error: BetcodeError, given: str) -> BetcodeError:
         """The error for a request about the session `given`: one that is not there may have been deleted."""

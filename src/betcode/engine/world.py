@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from betcode.engine.ports import Clock, Launcher, Log, Marks, Meter, Store
 from betcode.engine.slots import Slots
 from betcode.model import limits
+from betcode.model.events import Event
 from betcode.model.ids import SessionId
 from betcode.model.policy import DEFAULT, Policy
+from betcode.model.rows import Options
 
 
 @dataclass(slots=True)
@@ -40,5 +42,7 @@ class World:
     """Whether a session's directory is there. It blocks."""
     erase: Callable[[SessionId], None] = lambda session: None
     """Removes all files of a session, if there are any. It blocks, and raises BetcodeError `store.failed`."""
+    history: Callable[[Options, str], Sequence[Event]] = lambda options, conversation: ()
+    """What was said in a conversation of claude's own. It blocks. Raises BetcodeError `import.not_found`."""
     repair: Callable[[str], str] = lambda cause: ""
     """Has the database repaired, for this reason; returns the state that it is in then."""

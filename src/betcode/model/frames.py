@@ -43,6 +43,8 @@ class Create(Request, frozen=True, kw_only=True, tag="create"):
     name: str = ""
     options: Options = field(default_factory=Options)
     key: str = ""
+    imports: bool = False
+    """Take over the conversation that claude has under this `key`: its history is shown, the next message resumes."""
 
 
 class Attach(Request, frozen=True, kw_only=True, tag="attach"):
