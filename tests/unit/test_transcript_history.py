@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def prompt(text: str, **more: object) -> bytes:
     return line(type="user", uuid="u1", timestamp="t", message={"role": "user", "content": text}, **more)
 
 
-def answer(message: str, *blocks: dict[str, object]) -> bytes:
+def answer(message: str, *blocks: Mapping[str, object]) -> bytes:
     return line(type="assistant", timestamp="t", message={"id": message, "content": list(blocks)})
 
 
