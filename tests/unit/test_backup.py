@@ -19,6 +19,7 @@ from betcode.adapters.sqlite.store import SqliteStore
 from betcode.adapters.sqlite.tables import TABLES
 from betcode.core.instant import Instant
 from betcode.daemon.upkeep import Upkeep, scrub
+from betcode.model import upkeep_limits
 from betcode.testing.sample_rows import creation, step
 from betcode.testing.small_engine import KeptLog
 
@@ -141,3 +142,23 @@ def test_a_walk_through_all_checksums_comes_round(tmp_path: Path) -> None:
             at, steps = scrub(connection, at, 1), steps + 1
     assert steps == len(TABLES)
     assert rev_of(path) > 30
+
+
+@pytest.mark.req("SQ-6")
+def test_a_log_that_is_too_long_is_brought_in_and_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "daemon.db"
+    log = tmp_path / "daemon.db-wal"
+
+    async def scenario() -> None:
+        store = await fill(path)
+        upkeep = Upkeep(path, Clock(), KeptLog(), usable=lambda: True, suspect=lambda error: None)
+        await upkeep.once()
+        assert log.stat().st_size > 10_000, "it is not cut before it is too long"
+        monkeypatch.setattr(upkeep_limits, "LOG_BYTES_MAX", 10_000)
+        await upkeep.once()
+        assert log.stat().st_size == 0
+        await store.commit(step(A, 7))
+        assert (await store.events(A, 1, 0, 100))[-1].seq == 7  # type: ignore[arg-type]
+        await store.close()
+
+    asyncio.run(scenario())

@@ -108,6 +108,7 @@ class Upkeep:
         connection = apsw.Connection(str(self.database), apsw.SQLITE_OPEN_READWRITE)
         try:
             connection.set_busy_timeout(limits.BUSY_TIMEOUT_MS)
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # before that there is no log for it
             with contextlib.suppress(apsw.BusyError):  # somebody reads an old state: at the next tick
                 connection.wal_checkpoint(
                     mode=apsw.SQLITE_CHECKPOINT_TRUNCATE if long else apsw.SQLITE_CHECKPOINT_PASSIVE

@@ -7,6 +7,7 @@ were found: in a backup, in a page of the damaged file, in the intake log. What 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ import apsw
 from betcode.adapters.rescue import gaps
 from betcode.adapters.rescue.from_intake import merge_intake
 from betcode.adapters.rescue.places import Places
-from betcode.adapters.rescue.salvage import Progress, salvage
+from betcode.adapters.rescue.salvage import Progress, is_there, salvage
+from betcode.adapters.rescue.sieve import Damaged
 from betcode.adapters.rescue.staging import keep_newer
 from betcode.adapters.sqlite import checked
 from betcode.adapters.sqlite.connection import check_header, close_quietly, quick_check
@@ -26,6 +28,7 @@ from betcode.adapters.sqlite.tables import TABLES, Table, row_crc
 
 _BATCH: int = 2_000
 """Rows read at once: a few MB."""
+_TOLD = frozenset({"sessions", "messages", "permissions", "quarantine"})
 OWN = frozenset({"schema_version", "oldest_compatible", checked.REV})
 """Rows of `meta` that every database has of its own."""
 
@@ -47,12 +50,18 @@ class Merged:
     given: list[Given] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Sources that are damaged themselves, a sentence each."""
-    lost: dict[str, int] = field(default_factory=dict)
-    """Damaged rows, by table, of which no source had a whole version; `?` where the table is not known."""
-    cancelled: int = 0
-    """Questions whose record is lost: nobody is asked again, and nothing is allowed."""
+    damaged: tuple[Damaged, ...] = ()
+    """Rows of the damaged database that could be named and not be read."""
     backup: Path | None = None
     """The backup that gave rows."""
+
+    def still_lost(self, staging: apsw.Connection) -> list[str]:
+        """Those that no other source had, a sentence a table. Events are told of by number elsewhere."""
+        lost = [row for row in self.damaged if row.table in _TOLD and not is_there(staging, row)]
+        tables = Counter(row.table for row in lost)
+        return [
+            f"{count} rows of {table} are damaged, and no other source has them." for table, count in tables.items()
+        ]
 
 
 def merge(places: Places, staging: apsw.Connection, progress: Progress) -> Merged:
@@ -108,7 +117,7 @@ def _damaged(places: Places, staging: apsw.Connection, merged: Merged, progress:
     before = _changes(staging)
     salvaged = salvage(places.database, staging, progress=progress)
     rows = _changes(staging) - before
-    merged.lost = dict(salvaged.damaged)
+    merged.damaged = salvaged.lost
     merged.given.append(Given("damaged database", places.database.name, rows))
     if salvaged.unsealed:
         merged.problems.append(f"{salvaged.unsealed} rows of an older version of BetCode have no checksum.")

@@ -13,13 +13,15 @@ from typing import Final
 
 import apsw
 
-from betcode.adapters.rescue import gaps, orphans
+from betcode.adapters.rescue import gaps, orphans, questions
+from betcode.adapters.rescue.given import note_given
 from betcode.adapters.rescue.history import fill_holes
 from betcode.adapters.rescue.merge import merge
 from betcode.adapters.rescue.repair import Task, Way
 from betcode.adapters.rescue.salvage import count_rows, salvage
 from betcode.adapters.rescue.settle import settle_all
 from betcode.adapters.rescue.staging import open_staging
+from betcode.adapters.sqlite import checked
 from betcode.adapters.sqlite.errors import RESCUE_HINT, StoreError
 from betcode.core.rescue.telling import Found
 from betcode.model.rescue import Source
@@ -31,15 +33,23 @@ def everything(task: Task, into: Path) -> Found:
         merged = merge(task.places, staging, task.progress)
         with staging:
             found = orphans.adopt(staging, task.places, now=task.now)
+            given = note_given(task.places, staging)
+            rev = checked.next_rev(staging)
+            lost = questions.settle(staging, rev=rev, at=task.now.iso)
+            questions.tell(staging, lost, rev=rev, at=task.now.iso)
         filled = fill_holes(staging, task.places, progress=task.progress)
         settled = settle_all(staging, task.places, now=task.now, rng=task.rng, progress=task.progress)
         sources = [Source(given.name, given.detail, given.rows) for given in merged.given]
         sources.append(Source("journals", f"of {len(filled.sessions)} sessions", filled.events))
         sources.append(Source("files of sessions", "", found.made))
         remarks = list(merged.problems)
+        if given:
+            remarks.append(f"{given} messages had been given to claude since; they are not given to it again.")
+        if lost:
+            remarks.append(f"{len(lost)} questions for permission had lost their record; none counts as allowed.")
         if settled.sessions:
             remarks.append(f"{settled.sessions} sessions number their events anew; the notices in them say why.")
-        missing = [*found.lost, *settled.missing]
+        missing = [*found.lost, *merged.still_lost(staging), *settled.missing]
         backup_age_s = None if merged.backup is None else max(0.0, task.now.unix_s - merged.backup.stat().st_mtime)
         return _finished(staging, Found("all sources", {}, sources, missing, remarks, backup_age_s))
 

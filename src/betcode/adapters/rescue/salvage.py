@@ -292,7 +292,7 @@ class _Scan:
     def result(self) -> Salvaged:
         """What came of it."""
         assert self._into is not None
-        lost = tuple(row for row in self._damaged if not _is_there(self._into, row))
+        lost = tuple(row for row in self._damaged if not is_there(self._into, row))
         damaged = Counter(row.table for row in lost) + self._damaged_more + Counter({"?": self._unreadable})
         if self._newest_rev > int(self._into.execute("SELECT value FROM meta WHERE name = ?", (checked.REV,)).get):
             checked.put_meta(self._into, checked.REV, str(self._newest_rev), self._newest_rev)
@@ -328,8 +328,8 @@ def _step(count: int) -> int:
     return max(1, count // 1000)
 
 
-def _is_there(staging: apsw.Connection, row: Damaged) -> bool:
-    """Whether the row came back from another place."""
+def is_there(staging: apsw.Connection, row: Damaged) -> bool:
+    """Whether the row came back from another place. Raises apsw.Error."""
     table = next(table for table in TABLES if table.name == row.table)
     where = " AND ".join(f'"{name}" = ?' for name in table.key)
     return staging.execute(f'SELECT 1 FROM "{table.name}" WHERE {where}', row.key).get is not None  # noqa: S608

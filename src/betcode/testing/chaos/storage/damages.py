@@ -40,6 +40,7 @@ def database(data: Path) -> Path:
 def checkpoint(data: Path) -> None:
     """Bring the log into the file, as an orderly stop does."""
     with contextlib.closing(apsw.Connection(str(database(data)))) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # before that there is no log for it
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 

@@ -78,8 +78,9 @@ async def _fill(made: Installation, project: Path, count: int, turns: int) -> No
             await _quiet(client, ids)
             if turn == turns - 2:  # so that all of what follows is in the log when the daemon is killed
                 await client.request(Delete(session=ids.pop(), force=True))
-                done = await asyncio.to_thread(Command(made.env, project), "daemon", "stop")
-                assert done.status == 0, done
+                for verb in ("stop", "start"):
+                    done = await asyncio.to_thread(Command(made.env, project), "daemon", verb)
+                    assert done.status == 0, done
                 ids = ids[: max(1, len(ids) // 3)]
 
 
