@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from betcode.adapters.clock import SystemClock
-from betcode.adapters.sqlite.backup import make_backup, verify
+from betcode.adapters.sqlite.backup import make_backup
 from betcode.adapters.sqlite.errors import cannot_open, translate
 from betcode.cli.db_alone import alone
 from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.output import counted, say, say_json
-from betcode.cli.progress import progress_line
+from betcode.cli.progress import progress_line, ticking
 from betcode.client import brief
 from betcode.model.errors import BetcodeError
 
@@ -37,20 +37,18 @@ def backup(invocation: Invocation, *, as_json: bool) -> int:
     now = SystemClock().now().unix_s
     try:
         with progress_line() as progress:
-            progress("backup", 0, 1)
+            asked = ticking(progress, "backup")
             if brief.answers(invocation.paths.socket):
-                path = make_backup(database, "manual", now)
+                made = make_backup(database, "manual", now, stop=asked)
             else:
                 with alone(invocation.paths):
-                    path = make_backup(database, "manual", now, alone=True)
-            rows = verify(path)
+                    made = make_backup(database, "manual", now, alone=True, stop=asked)
     except apsw.Error as error:
         raise translate(error) from error
     except OSError as error:
         raise cannot_open(error) from error
-    size = path.stat().st_size
     if as_json:
-        say_json({"path": str(path), "rows": rows, "size": size})
+        say_json({"path": str(made.path), "rows": made.rows, "size": made.size})
     else:
-        say(f"{path}: {counted(rows, 'row')}, {size:,} bytes, each row verified.")
+        say(f"{made.path}: {counted(made.rows, 'row')}, {made.size:,} bytes, each row verified.")
     return 0

@@ -14,7 +14,7 @@ PROGRESS_AFTER_S: Final = 1.0
 
 @contextlib.contextmanager
 def progress_line() -> Iterator[Callable[[str, int, int], None]]:
-    """Yields what is told (phase, done, of); without a terminal nothing is written."""
+    """Yields what is told (phase, done, of), `of` 0 where the end is not known; without a terminal nothing is written."""
     if not sys.stderr.isatty():
         yield lambda phase, done, of: None
         return
@@ -23,7 +23,7 @@ def progress_line() -> Iterator[Callable[[str, int, int], None]]:
 
     def show(phase: str, done: int, of: int) -> None:
         nonlocal shown
-        line = f"{phase}: {100 * done // max(1, of)} %"
+        line = f"{phase}: {100 * done // of} %" if of else f"{phase}: {time.monotonic() - begun:.0f} s"
         if line != shown and time.monotonic() - begun > PROGRESS_AFTER_S:
             sys.stderr.write(f"\r\x1b[K{line}")
             sys.stderr.flush()
@@ -35,3 +35,13 @@ def progress_line() -> Iterator[Callable[[str, int, int], None]]:
         if shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def ticking(progress: Callable[[str, int, int], None], phase: str) -> Callable[[float], bool]:
+    """For work that asks whether it is to stop: it never is, and a person sees that it goes on."""
+
+    def asked(_seconds: float) -> bool:
+        progress(phase, 0, 0)
+        return False
+
+    return asked

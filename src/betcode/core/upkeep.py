@@ -33,6 +33,8 @@ class Done:
     """A backup could not be made."""
     checkpoint_s: float | None = None
     check_s: float | None = None
+    check_given_up_s: float | None = None
+    """A check of the structure was ended before its end."""
 
 
 def backup_is_due(newest: Backup | None, done: Done, now: Instant) -> bool:
@@ -56,20 +58,23 @@ def checkpoint_is_due(done: Done, log_bytes: int, now: Instant) -> bool:
 
 def check_is_due(last_unix_s: float | None, done: Done, now: Instant) -> bool:
     """Whether the whole structure is to be checked. `last_unix_s`: when it was, by the wall clock, by any daemon."""
+    if done.check_given_up_s is not None and now.steady_s - done.check_given_up_s < bounds.CHECK_RETRY_S:
+        return False
     if done.check_s is not None:
         return now.steady_s - done.check_s >= bounds.CHECK_EVERY_S
     return last_unix_s is None or not 0 <= now.unix_s - last_unix_s < bounds.CHECK_EVERY_S
 
 
-def to_remove(backups: Sequence[Backup], now_unix_s: float, space_bytes: float) -> list[Backup]:
+def to_remove(backups: Sequence[Backup], now_unix_s: float, space_bytes: float, just_made: str = "") -> list[Backup]:
     """Backups that go, oldest first; the newest one never does.
 
     Args:
         backups: all that are there.
         now_unix_s: the wall clock.
         space_bytes: free space, with all that the backups take.
+        just_made: the name of the newest one, where that is known: after the clock was set back, times do not tell.
     """
-    ordered = sorted(backups, key=lambda backup: (backup.at_unix_s, backup.name), reverse=True)
+    ordered = sorted(backups, key=lambda backup: (backup.name == just_made, backup.at_unix_s, backup.name), reverse=True)
     kept: list[Backup] = []
     days: set[int] = set()
     for place, backup in enumerate(ordered):
@@ -86,14 +91,18 @@ def to_remove(backups: Sequence[Backup], now_unix_s: float, space_bytes: float) 
     return [backup for backup in reversed(ordered) if backup not in kept]
 
 
-def fits(size: int, others_bytes: int, space_bytes: float) -> bool:
-    """Whether a backup of this size has room beside those that are kept; the first one may take half of what is free.
+def fits(size: int, others_bytes: int, space_bytes: float, *, wanted: bool = False) -> bool:
+    """Whether a backup of this size may be made; half of what is free then stays free.
+
+    One that is made by itself must have its place in the share of all backups, for which older ones make room once it
+    is verified; the very first needs none.
 
     Args:
         size: of the database.
         others_bytes: of the backups that stay.
         space_bytes: as for `to_remove`.
+        wanted: a person asked for it, or a migration waits for it.
     """
-    if not others_bytes:
-        return size < space_bytes / 2
-    return size + others_bytes <= bounds.BACKUP_SHARE * space_bytes or size <= bounds.BACKUP_SHARE * space_bytes / 2
+    if size > (space_bytes - others_bytes) / 2:
+        return False
+    return wanted or not others_bytes or size <= bounds.BACKUP_SHARE * space_bytes

@@ -295,6 +295,7 @@ class _App:
         registry.beside("show life", show_life(self.report.notice, store.works, self.log))
         registry.beside("look at the file of claude", claude.watch())
         registry.beside("keep the database well", database.upkeep.run())
+        registry.beside("keep its log short", database.upkeep.run_log())
         registry.beside("look at the disk", database.watch_disk())
 
     def _bind_failed(self, error: BetcodeError, pause_s: float) -> None:

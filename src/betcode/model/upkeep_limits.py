@@ -28,3 +28,11 @@ SCRUB_ROWS_A_TICK: Final = 5_000
 """Rows whose checksums are looked at per tick: 20 ms of work; 60,000 rows take 12 minutes, 2 million 7 hours."""
 CHECK_EVERY_S: Final = 7 * 86_400.0
 """A check of the whole structure (SQ-2)."""
+CHECK_RETRY_S: Final = 3_600.0
+"""After one that was given up because the write-ahead log grew too long meanwhile: a reader keeps it from being cut."""
+LOG_LOOK_S: Final = 0.5
+"""Between looks at the length of the log during such a check: it grows by some 20 MB meanwhile at most."""
+CUT_WAIT_MS: Final = 500
+"""Cutting the log waits so long for readers of an old state, and writers wait with it."""
+REST_S: Final = 0.01
+"""Between two steps of reading rows, 8 ms each, in which everything else of the daemon has its turn."""

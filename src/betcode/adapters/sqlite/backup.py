@@ -7,10 +7,13 @@ connection would begin the copy anew, and it might never end (measured).
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import time
 from calendar import timegm
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -21,13 +24,36 @@ from betcode.adapters.durable import sync
 from betcode.adapters.sqlite import checked, row_check
 from betcode.adapters.sqlite.connection import close_quietly
 from betcode.adapters.sqlite.errors import StoreError
+from betcode.adapters.sqlite.schema import MIGRATIONS
 from betcode.core.upkeep import Backup, fits, to_remove
+from betcode.model import limits, upkeep_limits
+from betcode.model.errors import BetcodeError
 
 _NAME: Final = "daemon-{stamp}-{reason}.db"
+_PART: Final = ".part"
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 SEALED_SINCE: Final = 5
 """The schema since which each row has a checksum."""
-_HINT: Final = "Look at the disk that holds the data directory; the next attempt is made by itself."
+_HINT: Final = "Look at the disk that holds it (`dmesg`, `smartctl`)."
+_OPS: Final = 10_000
+"""Instructions of SQLite between looks at whether to go on: some milliseconds."""
+
+Stop = Callable[[float], bool]
+"""Asked often, with the seconds that may be rested; True when the work is to be given up."""
+
+
+def go_on(_seconds: float) -> bool:
+    """Never rest, never give up."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A backup that was made and verified."""
+
+    path: Path
+    rows: int
+    size: int
 
 
 def folder_of(database: Path) -> Path:
@@ -47,7 +73,9 @@ def backups_of(database: Path) -> list[Backup]:
     return sorted(found, key=lambda backup: (backup.at_unix_s, backup.name))
 
 
-def make_backup(database: Path, reason: str, now_unix_s: float, *, alone: bool = False) -> Path:
+def make_backup(
+    database: Path, reason: str, now_unix_s: float, *, alone: bool = False, stop: Stop = go_on
+) -> Made:
     """Make one, and let those go that are too old or too many. Blocks: some seconds for a GB.
 
     Args:
@@ -55,72 +83,112 @@ def make_backup(database: Path, reason: str, now_unix_s: float, *, alone: bool =
         reason: `auto`, `manual` or `migration`.
         now_unix_s: the wall clock; part of the name.
         alone: nobody uses it, and the caller holds the lock of its directory.
+        stop: asked while it is verified.
 
     Raises:
         StoreError: the database or the copy of it is damaged; or it does not fit.
-        apsw.Error, OSError: the disk failed.
+        apsw.Error, OSError: the disk failed; InterruptError: `stop` said so.
     """
     folder = folder_of(database)
     folder.mkdir(mode=0o700, exist_ok=True)
-    thin(database, now_unix_s)
+    with _one_at_a_time(folder):
+        thin(database, now_unix_s)
+        _refuse_too_large(database, folder, wanted=reason != "auto")
+        part = folder / _PART
+        part.unlink(missing_ok=True)
+        try:
+            _copy(database, part, alone=alone)
+            rows = verify(part, stop)
+            sync(part)
+            target = _unused(folder, reason, now_unix_s)
+            part.rename(target)
+            sync(folder)
+        finally:
+            part.unlink(missing_ok=True)
+        thin(database, now_unix_s, target.name)
+        return Made(target, rows, target.stat().st_size)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """A person may want one while the daemon makes one. Raises StoreError `busy`; OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise StoreError("another backup is just being made", hint="Wait for it.", error_type="busy") from error
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_too_large(database: Path, folder: Path, *, wanted: bool) -> None:
     others = sum(backup.size for backup in backups_of(database))
     size = sum(_size(database, suffix) for suffix in ("", "-wal"))
-    if not fits(size, others, shutil.disk_usage(folder).free + others):
+    free = shutil.disk_usage(folder).free
+    if not fits(size, others, free + others, wanted=wanted):
         raise StoreError(
-            f"a backup of {size} bytes does not fit on the disk", hint="Make room on the disk.", error_type="full"
+            f"a backup of {size:,} bytes would take too much of the disk, which has {free:,} bytes free",
+            hint="Make room on the disk.",
+            error_type="full",
         )
-    part = folder / ".part"
-    with contextlib.suppress(FileNotFoundError):
-        part.unlink()
-    try:
-        _copy(database, part, alone=alone)
-        verify(part)
-        sync(part)
-        target = _unused(folder, reason, now_unix_s)
-        part.rename(target)
-        sync(folder)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
-    thin(database, now_unix_s)
-    return target
 
 
-def thin(database: Path, now_unix_s: float) -> None:
-    """Remove those that are too old or too many. Raises OSError."""
+def thin(database: Path, now_unix_s: float, just_made: str = "") -> None:
+    """Remove those that are too old or too many, but never `just_made`. Raises OSError."""
     found = backups_of(database)
     if not found:
         return
     folder = folder_of(database)
     space = shutil.disk_usage(folder).free + sum(backup.size for backup in found)
-    for backup in to_remove(found, now_unix_s, space):
+    for backup in to_remove(found, now_unix_s, space, just_made):
         (folder / backup.name).unlink(missing_ok=True)
 
 
-def verify(path: Path) -> int:
-    """Look at all of a backup: its structure, and each row's checksum. Returns the number of rows.
+def verify(path: Path, stop: Stop = go_on) -> int:
+    """Look at all of a backup: its structure, and each row's checksum. Returns the number of rows with a checksum.
 
     Raises:
-        StoreError: `corrupt`.
-        apsw.Error: damage shows in this way too.
+        StoreError: `corrupt`; `notadb` for a file that is no database of BetCode's.
+        BetcodeError: `store.newer`.
+        apsw.Error: damage shows in this way too; InterruptError: `stop` said so.
     """
     connection = open_closed(path)
     try:
+        connection.set_progress_handler(lambda: stop(0.0), _OPS)
+        schema = _schema_of(connection, path)
         found = connection.execute("PRAGMA integrity_check(1)").get
         if found != "ok":
             raise StoreError(f"the backup is damaged: {found}", hint=_HINT, error_type="corrupt")
-        rows = 0
-        if int(connection.execute("PRAGMA user_version").get) < SEALED_SINCE:
-            return rows  # its rows have no checksums yet
-        for step in row_check.steps(connection):
-            rows += step.rows
-            if step.bad:
-                raise StoreError(
-                    f"the row {step.bad[0]} of {step.table} is damaged in it", hint=_HINT, error_type="corrupt"
-                )
-        return rows
+        return count_sealed(connection, stop) if schema >= SEALED_SINCE else 0
     finally:
         close_quietly(connection)
+
+
+def count_sealed(connection: apsw.Connection, stop: Stop = go_on) -> int:
+    """How many rows there are, each with the right checksum. Raises as `verify` does."""
+    rows = 0
+    for step in row_check.steps(connection):
+        rows += step.rows
+        if step.bad:
+            raise StoreError(f"the row {step.bad[0]} of {step.table} is damaged", hint=_HINT, error_type="corrupt")
+        if stop(upkeep_limits.REST_S):
+            raise apsw.InterruptError("given up")
+    return rows
+
+
+def _schema_of(connection: apsw.Connection, path: Path) -> int:
+    """Raises as `verify` does."""
+    schema, newest = int(connection.execute("PRAGMA user_version").get), MIGRATIONS[-1].version
+    if not schema or not connection.table_exists(None, "meta"):
+        raise StoreError(f"{str(path)!r} is no database of BetCode's", hint="Name a backup.", error_type="notadb")
+    if schema > newest:
+        raise BetcodeError(
+            "store.newer",
+            f"{str(path)!r} has schema {schema}; this program knows schemas up to {newest}",
+            hint="Install the newer BetCode again. Nothing was changed.",
+        )
+    return schema
 
 
 def open_closed(path: Path) -> apsw.Connection:
@@ -143,7 +211,7 @@ def _copy(database: Path, part: Path, *, alone: bool) -> None:
     mode = apsw.SQLITE_OPEN_READWRITE if alone else apsw.SQLITE_OPEN_READONLY  # its index may have to be made anew
     source = apsw.Connection(str(database), mode)
     try:
-        source.set_busy_timeout(5_000)
+        source.set_busy_timeout(limits.BUSY_TIMEOUT_MS)
         target = apsw.Connection(str(part))
         try:
             with target.backup("main", source, "main") as copy:
