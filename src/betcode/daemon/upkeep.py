@@ -101,7 +101,7 @@ class Upkeep:
             damaged = failed is not None and failed.error_type in DAMAGE
             if failed is not None and damaged and name != "backup":
                 self.suspect(failed)
-            self._suspicious = damaged and (name == "backup" or self._suspicious)
+            self._suspicious = self._suspicious or (damaged and name == "backup")
             self.log.warning("upkeep of the database failed", duty=name, detail=str(failed or error))
             if name == "backup":
                 self.trouble = str(failed or error)

@@ -48,6 +48,12 @@ def holes(connection: apsw.Connection) -> Iterator[Hole]:
             yield Hole(*row)
 
 
+def holes_seen(connection: apsw.Connection) -> Iterator[Hole]:
+    """Those in the newest epoch of each session, which is the one that people see. Raises apsw.Error."""
+    newest = dict(connection.execute("SELECT id, epoch FROM sessions"))
+    return (hole for hole in holes(connection) if newest.get(hole.session) == hole.epoch)
+
+
 def orphans(connection: apsw.Connection) -> dict[str, dict[str, int]]:
     """Number of rows by session and table, of sessions that have no row of their own. Raises apsw.Error."""
     found: dict[str, dict[str, int]] = {}

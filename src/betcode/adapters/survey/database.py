@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import apsw
 
 from betcode.adapters.marks import read_mark
+from betcode.adapters.rescue.gaps import holes_seen
 from betcode.adapters.sqlite import row_check, statements
 from betcode.adapters.sqlite.connection import check_header, close_quietly, quick_check
 from betcode.adapters.sqlite.errors import StoreError, translate
@@ -37,13 +40,16 @@ class NotLookedError(Exception):
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, live: bool, wait_s: float) -> Iterator[apsw.Connection]:
+def opened(
+    path: Path, *, live: bool, wait_s: float, ticking: Callable[[float], bool] = lambda seconds: False
+) -> Iterator[apsw.Connection]:
     """A connection that changes nothing and is interrupted when `wait_s` is over.
 
     Args:
         path: of the database, which exists.
         live: whether a daemon uses it now.
         wait_s: from now to `apsw.InterruptError`.
+        ticking: asked now and then; True interrupts too.
 
     Raises:
         NotLookedError, apsw.Error.
@@ -52,7 +58,7 @@ def opened(path: Path, *, live: bool, wait_s: float) -> Iterator[apsw.Connection
     deadline = time.monotonic() + wait_s
     try:
         connection.set_busy_timeout(_BUSY_MS)
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        connection.set_progress_handler(lambda: ticking(0.0) or time.monotonic() > deadline, _STEPS)
         yield connection
     finally:
         close_quietly(connection)
@@ -82,24 +88,39 @@ def _connect(path: Path, option: str) -> apsw.Connection:
     return apsw.Connection(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
 
 
-def look_at_database(path: Path, sessions: Path, *, live: bool, others_left: bool) -> Database:
-    """Check the whole file as far as `limits.DOCTOR_READ_S` goes.
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How thoroughly to look."""
+
+    wait_s: float = limits.DOCTOR_READ_S
+    """Then what is left is not looked at."""
+    whole: bool = False
+    """Also what takes longer: every index entry, every reference to another row, and the numbering of events."""
+    ticking: Callable[[float], bool] = lambda seconds: False
+    """Told now and then that the work goes on; True ends it."""
+
+
+def look_at_database(
+    path: Path, sessions: Path, *, live: bool, others_left: bool, depth: Depth = Depth()
+) -> Database:
+    """Check the whole file as far as there is time.
 
     Args:
         path: of the database.
         sessions: DATA/sessions, for the marks.
         live: whether a daemon uses it now.
         others_left: whether other files of sessions are there.
+        depth: how thoroughly.
     """
     marks = _marks(sessions)  # before the database, which then is never behind a mark that it has overtaken
     before = _signature(path)
-    found = _look(path, marks, live, others_left)
+    found = _look(path, marks, live, others_left, depth)
     if (found.damage or found.header) and not live and _signature(path) != before:
-        return _look(path, marks, True, others_left)  # a daemon has started meanwhile
+        return _look(path, marks, True, others_left, depth)  # a daemon has started meanwhile
     return found
 
 
-def _look(path: Path, marks: dict[SessionId, Mark], live: bool, others_left: bool) -> Database:
+def _look(path: Path, marks: dict[SessionId, Mark], live: bool, others_left: bool, depth: Depth) -> Database:
     newest = MIGRATIONS[-1].version
     log_size = _size(path, "-wal")
     if not path.exists() and not log_size:
@@ -119,8 +140,8 @@ def _look(path: Path, marks: dict[SessionId, Mark], live: bool, others_left: boo
     if size == 0:
         return found(schema=0)
     try:
-        with opened(path, live=live, wait_s=limits.DOCTOR_READ_S) as connection:
-            return found(**_content(connection, marks))
+        with opened(path, live=live, wait_s=depth.wait_s, ticking=depth.ticking) as connection:
+            return found(**_content(connection, marks, whole=depth.whole))
     except NotLookedError as error:
         return found(not_looked=str(error))
     except apsw.BusyError:
@@ -129,21 +150,35 @@ def _look(path: Path, marks: dict[SessionId, Mark], live: bool, others_left: boo
         return found(damage=_in_words(error))
 
 
-def _content(connection: apsw.Connection, marks: dict[SessionId, Mark]) -> dict[str, object]:
+def _content(connection: apsw.Connection, marks: dict[SessionId, Mark], *, whole: bool) -> dict[str, object]:
     """What is in a database that can be opened. Raises apsw.Error."""
     facts: dict[str, object] = {}
     try:
-        quick_check(connection)
+        (_integrity_check if whole else quick_check)(connection)
         facts["schema"] = schema = int(connection.execute("PRAGMA user_version").get)
         facts["foreign"] = schema == 0 and bool(connection.execute("SELECT count(*) FROM sqlite_schema").get)
         if schema == MIGRATIONS[-1].version:
             facts["behind"], facts["strangers"] = _compare(connection, marks)
             facts["rows"], facts["bad_rows"], facts["finished"] = _rows(connection)
+            if whole:
+                holes = Counter[str]()
+                for hole in holes_seen(connection):
+                    holes[hole.session] += hole.count
+                facts["holes"] = tuple(f"{session} ({count})" for session, count in holes.items())
     except apsw.InterruptError:
         facts["finished"] = False
     except StoreError as error:
         facts["damage"] = str(error).removeprefix("the database is damaged: ")
     return facts
+
+
+def _integrity_check(connection: apsw.Connection) -> None:
+    """Raises as `quick_check` does."""
+    found = connection.execute("PRAGMA integrity_check(1)").get
+    if found == "ok" and (strangers := connection.execute("SELECT count(*) FROM pragma_foreign_key_check").get):
+        found = f"{strangers} rows refer to rows that are not there"
+    if found != "ok":
+        raise StoreError(f"the database is damaged: {found}", hint="", error_type="corrupt")
 
 
 def _rows(connection: apsw.Connection) -> tuple[int, tuple[str, ...], bool]:

@@ -80,6 +80,8 @@ class Database:
     rows: int = 0
     bad_rows: tuple[str, ...] = ()
     """Rows whose checksum is wrong: their table and key."""
+    holes: tuple[str, ...] = ()
+    """Sessions that lack events between others; only where that was looked for."""
     behind: tuple[str, ...] = ()
     """Sessions of which the database knows less than was committed."""
     strangers: tuple[str, ...] = ()
@@ -185,6 +187,9 @@ def judge_database(found: Database, *, daemon_state: str, data: str) -> list[Fin
     if found.bad_rows:
         what = f"{len(found.bad_rows)} rows are not what was written: {some(found.bad_rows)}{AGAIN}"
         findings.append(error("database.rows", what, RECOVER))
+    if found.holes:
+        what = f"{len(found.holes)} sessions lack events between others: {some(found.holes)}{AGAIN}"
+        findings.append(error("database.holes", what, RECOVER))
     if found.behind:
         what = f"the database has lost the end of {len(found.behind)} sessions: {some(found.behind)}"
         findings.append(error("database.behind", what, "betcode daemon start"))
@@ -195,7 +200,7 @@ def judge_database(found: Database, *, daemon_state: str, data: str) -> list[Fin
         hint = command("sqlite3", "-readonly", found.path, "PRAGMA quick_check")
         what = f"no damage was found in the time there was ({found.rows:,} rows)"
         findings.append(info("database.check", what, hint))
-    elif not found.bad_rows:
+    elif not found.bad_rows and not found.holes:
         findings.append(ok("database.check", f"the database is whole ({found.rows:,} rows, each with its checksum)"))
     return findings
 
