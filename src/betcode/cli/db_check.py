@@ -62,6 +62,6 @@ def check(invocation: Invocation, *, path: Path | None, as_json: bool) -> int:
         say_json(body)
     else:
         for finding in findings:
-            mend = f"  -> {finding.hint}" if finding.hint and finding.severity is Severity.ERROR else ""
+            mend = f"  -> {finding.hint}" if finding.hint and finding in bad else ""
             say(f"{finding.severity.value:<8}{finding.what}{mend}")
     return 5 if bad else 0

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable, Container
 from pathlib import Path
 
 from betcode.adapters.marks import read_mark
+from betcode.adapters.rescue.going_back import forget_note, take_note
 from betcode.adapters.rescue.places import Places
 from betcode.adapters.rescue.put_back import SUFFIXES, finish
 from betcode.adapters.rescue.repair import REPORT
 from betcode.adapters.sqlite.errors import DAMAGE, StoreError, cannot_open
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.core.rescue.suspicion import lost_end
+from betcode.core.rescue.telling import PUT_THERE
 from betcode.model.ids import SessionId
 from betcode.model.rescue import RescueReport
 from betcode.model.rows import Mark
@@ -47,10 +49,14 @@ async def open_whole(
         else:
             cause = await asyncio.to_thread(_lost_end, places, store)
             if not cause:
+                forget_note(places.data)
                 return store, None
             await store.close()
+    if wanted := take_note(places.data):
+        cause = f"{PUT_THERE} ({wanted}): {cause}"
     begins(cause)
     report = await asyncio.to_thread(repair, cause)
+    forget_note(places.data)
     return await open_store(), report
 
 

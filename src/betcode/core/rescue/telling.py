@@ -9,6 +9,10 @@ from betcode.model import rescue_limits
 from betcode.model.rescue import Outcome, RescueReport, Source
 
 
+PUT_THERE = "a backup was put in the place of the database"
+"""How the cause begins when a person did that: then nothing was damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a way of building found."""
@@ -31,7 +35,7 @@ def report(found: Found, *, at: str, cause: str, seconds: float, kept: Sequence[
     """The report of a rescue that took `seconds` and ended `at`; the damaged files are at `kept`."""
     total = sum(found.rows.values())
     outcome = Outcome.RESET if not total else Outcome.PARTLY if found.missing else Outcome.REPAIRED
-    sentences = [_first(outcome, found), *found.missing, *found.remarks, *found.extra]
+    sentences = [_first(outcome, found, cause), *found.missing, *found.remarks, *found.extra]
     if kept:
         sentences.append(f"The damaged files are kept as {kept[0]}.")
     return RescueReport(
@@ -48,13 +52,14 @@ def report(found: Found, *, at: str, cause: str, seconds: float, kept: Sequence[
     )
 
 
-def _first(outcome: Outcome, found: Found) -> str:
+def _first(outcome: Outcome, found: Found, cause: str) -> str:
     if outcome is Outcome.RESET:
         return "The database begins anew and empty: nothing of it was left. Settings and directories are untouched."
     came = ", ".join(f"{source.rows} rows from the {source.name}" for source in found.sources if source.rows)
-    words = f"The database was damaged and is repaired: {sum(found.rows.values())} rows" + (
-        f" ({came})" if came else ""
-    )
+    what = "The database was damaged and is repaired"
+    if cause.startswith(PUT_THERE):
+        what = "A backup was put in the place of the database, and what had come since is back"
+    words = f"{what}: {sum(found.rows.values())} rows" + (f" ({came})" if came else "")
     if found.backup_age_s is not None:
         words += f"; of a backup that is {_age(found.backup_age_s)} old some were needed"
     if outcome is Outcome.REPAIRED:
