@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from betcode.testing.command import Command
 from betcode.testing.installation import Installation, installation, scripted
+
 
 @pytest.fixture
 def made() -> Iterator[Installation]:
@@ -21,30 +23,30 @@ def betcode(made: Installation) -> Command:
     return Command(made.env, made.project)
 
 
-def answered(betcode: Command, name: str, session: str = "") -> str:
+def answered(betcode: Command, text: str, session: str = "") -> str:
+    """The id of a session that has answered (once more)."""
     resume = ["--resume", session] if session else []
-    return betcode.session_of(betcode("run", *resume, "--output-format", "json", scripted(name, {"words": 20})))
+    return betcode.session_of(betcode("run", *resume, "--output-format", "json", scripted(text, {"words": 3})))
 
-@pytest.mark.parametrize("how", [[], ["--exactly"]])
-def test_x(betcode: Command, made: Installation, how) -> None:
+
+def asked(betcode: Command, session: str) -> list[str]:
+    """First words of the messages of a session, in their order."""
+    shown = [json.loads(line) for line in betcode("sessions", "show", session, "--json").out.splitlines()]
+    return [event["text"].split()[0] for event in shown if event["kind"] == "user_message"]
+
+
+@pytest.mark.req("SQ-7", "INV-2")
+def test_a_database_put_back_exactly_has_nothing_that_came_since_and_works_on(
+    betcode: Command, made: Installation
+) -> None:
     session = answered(betcode, "one")
-    path = betcode("db", "backup", "--json").json()["path"]
+    backup = betcode("db", "backup", "--json").json()["path"]  # beside the daemon
     answered(betcode, "two", session)
-    other = answered(betcode, "three")
-    betcode("db", "backup", "--json")
-    print(betcode("daemon", "stop"))
-    print(betcode("db", "restore", "--yes", path, *how))
-    if how:
-        print(betcode("daemon", "start"))
-        print(betcode("daemon", "stop", "--stop-sessions"))
-        print(betcode("db", "restore", "--yes", path, *how))
-    print(betcode("daemon", "start"))
-    print(betcode("status", "--json").json()["database"])
-    print(betcode("sessions", "list"))
-    print(betcode("sessions", "show", session, "--json").out)
-    try:
-        answered(betcode, "four", session)
-    finally:
-        print(betcode("sessions", "show", session).out)
-        print(betcode("daemon", "logs", "-n", "30").out)
-    assert 0
+    refused = betcode("db", "restore", "--yes", "--exactly", backup)
+    assert (refused.status, "betcode daemon stop" in refused.err) == (2, True)
+    assert betcode("daemon", "stop", "--stop-sessions").status == 0
+    done = betcode("db", "restore", "--yes", "--exactly", "--json", backup).json()
+    assert done["renumbered"] == [session]
+    assert all(Path(path).exists() for path in done["kept"])
+    answered(betcode, "three", session)  # nothing of the sessions that were put aside holds it back
+    assert asked(betcode, session) == ["one", "three"]

@@ -44,6 +44,7 @@ def went_back(
     messages, permissions = opened
     draft = Draft(from_rows(change(row, epoch=epoch), tuple(messages), tuple(permissions)), now, rng)
     draft.set(process=Process.NONE, turn=None, rerun=None, answers=(), tasks=(), cli_state="", held=False)
+    draft.set(given=())  # else what was given after the backup would be taken for somebody else's
     give_up(draft, [], permissions)
     for message in draft.session.messages:
         draft.move_message(message, MessageState.UNKNOWN, OPEN_THEN)
