@@ -12,10 +12,12 @@ from betcode.adapters.rescue.going_back import go_back
 from betcode.adapters.rescue.places import Places
 from betcode.adapters.sqlite.backup import backups_of, folder_of
 from betcode.adapters.sqlite.errors import cannot_open, translate
+from betcode.adapters.survey.locks import read_locks
 from betcode.cli.db_alone import alone
 from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.output import counted, say, say_json
 from betcode.cli.progress import progress_line
+from betcode.core.diagnosis.daemon import Held
 from betcode.model.errors import BetcodeError
 
 
@@ -33,8 +35,8 @@ def restore(invocation: Invocation, *, backup: Path | None, sure: bool, exactly:
     nothing of it.
 
     With --exactly nothing comes back: the intake log, the sessions' files and newer backups are kept aside too, under
-    `.replaced.<time>`, and no claude may run. What was open when the backup was made is not done again: it may have been
-    done since. Claude's own conversations stay as they are, so claude remembers what is not shown any more.
+    `.replaced.<time>`, and no claude may run. What was open when the backup was made is not done again, since it may
+    have been done meanwhile. Claude's own conversations stay as they are: claude remembers what is not shown any more.
 
     \b
     Examples:
@@ -50,6 +52,8 @@ def restore(invocation: Invocation, *, backup: Path | None, sure: bool, exactly:
     try:
         with alone(paths), progress_line() as progress:
             progress("restore", 0, 0)
+            if exactly:
+                _refuse_processes(paths.sessions)
             done = go_back(Places(paths.database, paths.data), chosen, exactly=exactly, now=SystemClock().now())
     except apsw.Error as error:
         raise translate(error) from error
@@ -82,3 +86,15 @@ def _chosen(database: Path, given: Path | None) -> Path:
             return path
     names = ", ".join(one.name for one in found[-5:]) or "none"
     raise BetcodeError("request.file", f"there is no backup {str(given)!r}", hint=f"The newest: {names}")
+
+
+def _refuse_processes(sessions: Path) -> None:
+    """What a claude prints from now on would be nobody's, and none may work beside the next one. Raises BetcodeError."""
+    locks = read_locks()
+    held = [lock.parent.name for lock in sessions.glob("*/lock") if locks.look(lock).state is not Held.FREE]
+    if held:
+        raise BetcodeError(
+            "store.processes",
+            f"claude still runs for {counted(len(held), 'session')} ({', '.join(held[:3])})",
+            hint="First: betcode daemon start && betcode daemon stop --stop-sessions",
+        )

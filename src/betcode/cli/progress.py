@@ -14,7 +14,7 @@ PROGRESS_AFTER_S: Final = 1.0
 
 @contextlib.contextmanager
 def progress_line() -> Iterator[Callable[[str, int, int], None]]:
-    """Yields what is told (phase, done, of), `of` 0 where the end is not known; without a terminal nothing is written."""
+    """Yields what is told (phase, done, of), `of` 0 where the end is unknown; without a terminal nothing is written."""
     if not sys.stderr.isatty():
         yield lambda phase, done, of: None
         return

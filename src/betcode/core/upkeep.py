@@ -74,7 +74,9 @@ def to_remove(backups: Sequence[Backup], now_unix_s: float, space_bytes: float, 
         space_bytes: free space, with all that the backups take.
         just_made: the name of the newest one, where that is known: after the clock was set back, times do not tell.
     """
-    ordered = sorted(backups, key=lambda backup: (backup.name == just_made, backup.at_unix_s, backup.name), reverse=True)
+    ordered = sorted(
+        backups, key=lambda backup: (backup.name == just_made, backup.at_unix_s, backup.name), reverse=True
+    )
     kept: list[Backup] = []
     days: set[int] = set()
     for place, backup in enumerate(ordered):

@@ -97,7 +97,9 @@ CODES: dict[str, Code] = {
     "import.not_found": Code(Exit.NO_SUCH_SESSION, "Claude has no conversation of this id on this machine."),
     "import.in_use": Code(Exit.BAD_ARGUMENTS, "Another claude works on the conversation at this moment."),
     "import.line": Code(Exit.AGENT_ERROR, "A line of the transcript of a conversation that was taken over is damaged."),
-    "store.processes": Code(Exit.BAD_ARGUMENTS, "claude runs, and what is wanted of the database would lose its output."),
+    "store.processes": Code(
+        Exit.BAD_ARGUMENTS, "claude runs, and what is wanted of the database would lose its output."
+    ),
     "salvage.source": Code(Exit.BAD_ARGUMENTS, "There is no damaged database to read, or it is empty."),
     "salvage.exists": Code(Exit.BAD_ARGUMENTS, "The file that is to be written exists already."),
     "salvage.nothing": Code(Exit.BAD_ARGUMENTS, "The file has no whole row of BetCode's in it."),

@@ -27,8 +27,6 @@ from betcode.adapters.rescue.put_back import SUFFIXES
 from betcode.adapters.sqlite import checked, decisions, schema, statements, values
 from betcode.adapters.sqlite.backup import backups_of, verify
 from betcode.adapters.sqlite.connection import close_quietly
-from betcode.adapters.survey.locks import read_locks
-from betcode.core.diagnosis.daemon import Held
 from betcode.core.instant import Instant, iso
 from betcode.core.life import to_row
 from betcode.core.rescue.going_back import went_back
@@ -58,15 +56,13 @@ class WentBack:
 
 
 def go_back(places: Places, backup: Path, *, exactly: bool, now: Instant) -> WentBack:
-    """Do it. The caller holds the lock of the data directory. Blocks.
+    """Do it. The caller holds the lock of the data directory, and with `exactly` no claude runs. Blocks.
 
     Raises:
         StoreError: the backup is damaged, or no database of BetCode's.
-        BetcodeError: `store.newer`; `store.processes` when `exactly` is wanted while a claude runs.
+        BetcodeError: `store.newer`; `request.file` for a database in use.
         apsw.Error, OSError: the disk failed; what was there is there, or under the name that it was to get.
     """
-    if exactly:
-        _refuse_processes(places)
     log = backup.with_name(backup.name + "-wal")
     if log.exists() and log.stat().st_size:
         raise BetcodeError(
@@ -112,18 +108,6 @@ def _write_note(places: Places, backup: Path, now: Instant) -> None:
     note.touch(mode=0o600)
     note.write_bytes(_encode({"backup": backup.name, "at": now.iso}))
     sync(note)
-
-
-def _refuse_processes(places: Places) -> None:
-    """What a claude prints meanwhile would be nobody's, and it must not work on beside another one."""
-    locks = read_locks()
-    held = [p.parent.name for p in places.sessions.glob("*/lock") if locks.look(p).state is not Held.FREE]
-    if held:
-        raise BetcodeError(
-            "store.processes",
-            f"claude still runs for {len(held)} sessions ({', '.join(held[:3])})",
-            hint="First: betcode daemon start && betcode daemon stop --stop-sessions",
-        )
 
 
 def _unused(places: Places, stamp: str) -> str:
@@ -209,9 +193,7 @@ class _Session:
         self._connection, self._row = connection, row
         self._rev = checked.next_rev(connection)
 
-    def renumber(
-        self, epoch: int, opened: tuple[list[Message], list[Permission]], made: str, now: Instant
-    ) -> None:
+    def renumber(self, epoch: int, opened: tuple[list[Message], list[Permission]], made: str, now: Instant) -> None:
         """Its events get the new epoch and keep their numbers; then it is told what happened."""
         row, after = self._row, 0
         where = "WHERE session = ? AND epoch = ? AND seq > ? ORDER BY seq LIMIT ?"

@@ -73,9 +73,7 @@ def backups_of(database: Path) -> list[Backup]:
     return sorted(found, key=lambda backup: (backup.at_unix_s, backup.name))
 
 
-def make_backup(
-    database: Path, reason: str, now_unix_s: float, *, alone: bool = False, stop: Stop = go_on
-) -> Made:
+def make_backup(database: Path, reason: str, now_unix_s: float, *, alone: bool = False, stop: Stop = go_on) -> Made:
     """Make one, and let those go that are too old or too many. Blocks: some seconds for a GB.
 
     Args:

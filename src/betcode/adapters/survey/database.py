@@ -100,9 +100,7 @@ class Depth:
     """Told now and then that the work goes on; True ends it."""
 
 
-def look_at_database(
-    path: Path, sessions: Path, *, live: bool, others_left: bool, depth: Depth = Depth()
-) -> Database:
+def look_at_database(path: Path, sessions: Path, *, live: bool, others_left: bool, depth: Depth = Depth()) -> Database:
     """Check the whole file as far as there is time.
 
     Args:

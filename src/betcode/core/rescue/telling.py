@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from betcode.model import rescue_limits
 from betcode.model.rescue import Outcome, RescueReport, Source
 
-
 PUT_THERE = "a backup was put in the place of the database"
 """How the cause begins when a person did that: then nothing was damaged."""
 
