@@ -89,7 +89,7 @@ def _chosen(database: Path, given: Path | None) -> Path:
 
 
 def _refuse_processes(sessions: Path) -> None:
-    """What a claude prints from now on would be nobody's, and none may work beside the next one. Raises BetcodeError."""
+    """What a claude prints from now on would be nobody's, and two must not work at once. Raises BetcodeError."""
     locks = read_locks()
     held = [lock.parent.name for lock in sessions.glob("*/lock") if locks.look(lock).state is not Held.FREE]
     if held:
