@@ -28,3 +28,5 @@ SCRUB_ROWS_A_TICK: Final = 5_000
 """Rows whose checksums are looked at per tick: 20 ms of work; 60,000 rows take 12 minutes, 2 million 7 hours."""
 CHECK_EVERY_S: Final = 7 * 86_400.0
 """A check of the whole structure (SQ-2)."""
+INTAKE_KEPT_S: Final = 7 * 86_400.0
+"""A segment of the intake log stays so long after it was last written, and until a later backup has what it held."""

@@ -99,6 +99,7 @@ async def _quiet(client: Client, ids: list[str]) -> None:
         waiting = [len((await client.request(Queue(session=session)))["messages"]) for session in ids]
         sessions = (await client.request(GetStatus()))["sessions"]
         if not any(waiting) and all(s["state"] in AT_REST for s in sessions if s["id"] in ids):
+            await asyncio.sleep(1.0)  # what is decided is stored within milliseconds
             return
         await asyncio.sleep(0.05)
     raise AssertionError(f"the writers are not done after {_WAIT_S:.0f} s: {await client.request(GetStatus())}")
