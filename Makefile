@@ -99,4 +99,4 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
 	@touch $@
 
-.PHONY: help demo test check bench plant sim storm fuzz chaos-recovery chaos-limits compat trial-service fmt docs lock
+.PHONY: help demo test check bench plant sim storm faults fuzz chaos-recovery chaos-limits chaos-storage compat trial-service fmt docs lock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 from random import Random
 
@@ -18,7 +19,7 @@ from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.adapters.sqlite.tables import TABLES
 from betcode.core.instant import Instant
-from betcode.daemon.upkeep import Upkeep, scrub
+from betcode.daemon.upkeep import Upkeep, drop_segments, scrub
 from betcode.model import upkeep_limits
 from betcode.testing.sample_rows import creation, step
 from betcode.testing.small_engine import KeptLog
@@ -162,3 +163,17 @@ def test_a_log_that_is_too_long_is_brought_in_and_cut(tmp_path: Path, monkeypatc
         await store.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.req("SQ-11", "INV-8")
+def test_segments_of_the_intake_log_that_are_old_are_dropped_after_a_backup_but_never_the_newest(
+    tmp_path: Path,
+) -> None:
+    for number, age_days in ((1, 20), (2, 8), (3, 6), (4, 30)):
+        path = tmp_path / f"{number}.log"
+        path.touch()
+        os.utime(path, (NOW - age_days * 86_400, NOW - age_days * 86_400))
+    assert drop_segments(tmp_path, NOW) == [1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3.log", "4.log"]
+    (tmp_path / "3.log").unlink()
+    assert drop_segments(tmp_path, NOW) == []

@@ -17,6 +17,7 @@ from typing import Any
 
 import apsw
 
+from betcode.adapters.intake import segments
 from betcode.adapters.sqlite import checked, row_check
 from betcode.adapters.sqlite.backup import backups_of, count_sealed, folder_of, make_backup, rev_of
 from betcode.adapters.sqlite.connection import close_quietly, open_reader
@@ -219,6 +220,9 @@ class Upkeep:
         self.newest = self._newest()
         self._changed = False
         self.log.info("the database is backed up", path=str(made.path), rows=made.rows, size=made.size)
+        dropped = drop_segments(self.database.with_name("intake"), now.unix_s)
+        if dropped:
+            self.log.info("old segments of the intake log were dropped; a backup has what they held", segments=dropped)
 
     def _unchanged(self) -> bool:
         """Whether the newest backup holds all that the database holds. Raises apsw.Error for the database."""
@@ -261,3 +265,15 @@ def scrub(connection: apsw.Connection, at: tuple[int, tuple[Any, ...]], rows: in
             if table == len(TABLES):
                 return 0, ()
     return table, last
+
+
+def drop_segments(directory: Path, backed_up_unix_s: float) -> list[int]:
+    """Remove segments of the intake log that a backup made now has and that are old enough. Raises OSError."""
+    dropped = []
+    for number in segments(directory)[:-1]:
+        path = directory / f"{number}.log"
+        if backed_up_unix_s - path.stat().st_mtime < upkeep_limits.INTAKE_KEPT_S:
+            break  # those that follow are younger
+        path.unlink()
+        dropped.append(number)
+    return dropped

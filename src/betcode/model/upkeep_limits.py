@@ -36,3 +36,5 @@ CUT_WAIT_MS: Final = 500
 """Cutting the log waits so long for readers of an old state, and writers wait with it."""
 REST_S: Final = 0.01
 """Between two steps of reading rows, 8 ms each, in which everything else of the daemon has its turn."""
+INTAKE_KEPT_S: Final = 7 * 86_400.0
+"""A segment of the intake log stays so long after it was last written, and until a later backup has what it held."""

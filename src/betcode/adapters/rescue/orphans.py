@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import apsw
 import msgspec
@@ -19,6 +18,7 @@ from betcode.adapters.rescue.places import Places
 from betcode.adapters.session_files import SessionFiles
 from betcode.adapters.sqlite import checked, values
 from betcode.core.instant import Instant
+from betcode.core.life import Session, to_row
 from betcode.keeper.journal import JournalGap, JournalReader
 from betcode.model import limits
 from betcode.model.ids import ClaudeSessionId, SessionId
@@ -68,11 +68,16 @@ def adopt(staging: apsw.Connection, places: Places, *, now: Instant) -> Orphans:
             found.lost.append(f"Session {session} is lost: of it only {counts} were left, and no files.")
             for table in gaps.OF_SESSIONS:
                 staging.execute(f'DELETE FROM "{table}" WHERE session = ?', (session,))  # noqa: S608 - our own names
+        else:
+            found.lost.append(f"Session {session} is lost: its files do not tell which conversation it was.")
     return found
 
 
 def _from_files(staging: apsw.Connection, session: SessionId, folder: Path, now: Instant) -> SessionRow | None:
-    """The row, at a position before all that its mark proves: `settle` then begins a new epoch."""
+    """The row, at a position before all that its mark proves: `settle` then begins a new epoch.
+
+    A session of which nobody knows where it worked can be read and not go on: it is closed.
+    """
     init = _who(folder)
     if init is None:
         return None
@@ -81,28 +86,27 @@ def _from_files(staging: apsw.Connection, session: SessionId, folder: Path, now:
         "SELECT epoch, max(seq) FROM events WHERE session = ? GROUP BY epoch ORDER BY epoch DESC LIMIT 1", (session,)
     ).fetchone() or (mark.epoch if mark else 1, 0)
     files = SessionFiles(folder)
-    run = max(JournalReader(str(folder)).runs())
-    life: dict[str, Any] = {"process": "none"}
-    if mark is None or (mark.epoch, mark.seq) <= (epoch, seq):
-        offset = files.end(run)
-    else:
+    run = max(files.runs())
+    offset = files.end(run)
+    if mark is not None and (mark.epoch, mark.seq) > (epoch, seq):
         run = offset = 0
-    return SessionRow(
+    begun = Session(
         id=session,
         claude_session_id=ClaudeSessionId(init.session_id),
         directory=init.cwd,
         name="",
         created_at=now.iso,
         options=Options(),
-        state=SessionState.IDLE,
-        reason="its record was lost with the database and made anew from its files",
         epoch=epoch,
         seq=seq,
         run=run,
         offset=offset,
         checkpoint=offset,
-        life=life,
+        closed=not init.cwd,
+        reason="its record was lost with the database and made anew from its files",
+        shown_state=SessionState.IDLE if init.cwd else SessionState.CLOSED,
     )
+    return to_row(begun)
 
 
 def _who(folder: Path) -> _Init | None:
@@ -112,11 +116,13 @@ def _who(folder: Path) -> _Init | None:
         runs = reader.runs()
     except OSError:
         return None
+    best: _Init | None = None
     for run in sorted(runs, reverse=True):
         with contextlib.suppress(OSError, JournalGap):
             for line in reader.read(run, 0, limits.JOURNAL_READ_BYTES).split(b"\n")[:_LINES]:
                 with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                     init = _decode(line)
-                    if init.type == "system" and init.subtype == "init" and init.session_id and init.cwd:
+                    if init.session_id and init.type == "system" and init.subtype == "init":
                         return init
-    return None
+                    best = best or (init if init.session_id else None)
+    return best

@@ -10,8 +10,8 @@ import apsw
 from betcode.model.errors import BetcodeError
 
 RESCUE_HINT = (
-    "Keep daemon.db, daemon.db-wal, daemon.db-shm and the intake folder as they are. Put a backup in the place of the"
-    " three database files, or move them aside to begin with an empty database."
+    "The daemon repairs it by itself, and keeps the damaged files. If it does not: betcode daemon stop; betcode db"
+    " recover"
 )
 _ROOM_HINT = "Make room on the disk that holds the data directory; BetCode goes on by itself."
 _DISK_HINT = "Look at the disk that holds the data directory (`dmesg`, `smartctl`); BetCode goes on by itself."

@@ -84,8 +84,8 @@ def first_page_random(data: Path, rng: Random) -> None:
 
 
 def schema_random(data: Path, rng: Random) -> None:
-    """The cells of the first page, which name the tables."""
-    overwrite(database(data), 1500, rng.randbytes(2400))
+    """All of the first page behind the header: it leads to the names of the tables."""
+    overwrite(database(data), 100, rng.randbytes(PAGE - 100))
 
 
 def page_size_wrong(data: Path, _rng: Random) -> None:
@@ -262,7 +262,7 @@ WAYS = (
     Damage("header-zeroed", "the first 100 bytes are zeros", header_zeroed),
     Damage("header-zeroed-log", "the same beside a write-ahead log", header_zeroed, log=True),
     Damage("first-page-random", "the first page is noise", first_page_random),
-    Damage("schema-random", "the cells of the first page are noise", schema_random),
+    Damage("schema-random", "the first page behind the header is noise", schema_random),
     Damage("page-size-wrong", "the header names a wrong size of pages", page_size_wrong),
     Damage("interior-page", "the root of the table of events is noise", interior_page),
     Damage("leaf-page", "a page full of rows is noise", leaf_page),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from betcode.model.frames import Events
+from betcode.model.frames import Events, GetStatus
+from betcode.model.states import AT_REST
 from betcode.testing.chaos.experiment import Experiment
 from betcode.testing.chaos.stage import Stage
 from betcode.testing.chaos.storage import damages, image, load, seeds
@@ -19,6 +21,8 @@ from betcode.testing.command import Command, Ended
 from betcode.testing.installation import Installation
 
 EXPECTED: Final = "all that any file still holds is back in its order, nothing is there that never was, and it is told"
+REST_S: Final = 30.0
+"""Until all sessions have come to rest."""
 SERVES_S: Final = 5.0
 """Target from the start of a daemon to its first answer, with a repair of 60,000 rows between."""
 
@@ -27,6 +31,7 @@ async def run(stage: Stage, damage: Damage) -> str:
     """A daemon has been started over what `lay_out` left: compare."""
     stage.took(stage.evidence["served_s"], target_s=SERVES_S)
     rescue = await _rescue(stage, damage)
+    await _at_rest(stage)
     await stop(stage)
     return await asyncio.to_thread(judge, stage, damage, rescue)
 
@@ -64,6 +69,17 @@ async def _rescue(stage: Stage, damage: Damage) -> dict[str, Any] | None:
         stage.evidence["detected"] = f"at a read: {found['cause']}"
     stage.check(found is not None or damage.silent, "the damage was not noticed")
     return found
+
+
+async def _at_rest(stage: Stage) -> None:
+    """What the journals still had of a run is read again after the start: wait for that."""
+    end_s = time.monotonic() + REST_S
+    while time.monotonic() < end_s:
+        body = await stage.client.request(GetStatus())
+        if all(session["state"] in AT_REST for session in body["sessions"]):
+            return
+        await asyncio.sleep(0.1)
+    stage.failures.append(f"sessions are still at work {REST_S:.0f} s after the start")
 
 
 async def _report(stage: Stage) -> dict[str, Any] | None:

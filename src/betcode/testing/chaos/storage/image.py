@@ -20,6 +20,7 @@ from betcode.keeper.report import read_report
 from betcode.keeper.tree import Process, kill
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Answer, Create, Delete, GetStatus, Permissions, Queue, Send
+from betcode.model.states import AT_REST
 from betcode.testing.chaos.storage import writer
 from betcode.testing.chaos.storage.oracle import Picture, picture
 from betcode.testing.command import Command
@@ -96,7 +97,9 @@ async def _quiet(client: Client, ids: list[str]) -> None:
             with contextlib.suppress(BetcodeError):
                 await client.request(Answer(permission=question["id"], allow=number % 2 == 0))
         waiting = [len((await client.request(Queue(session=session)))["messages"]) for session in ids]
-        if not any(waiting):
+        sessions = (await client.request(GetStatus()))["sessions"]
+        if not any(waiting) and all(s["state"] in AT_REST for s in sessions if s["id"] in ids):
+            await asyncio.sleep(1.0)  # what is decided is stored within milliseconds
             return
         await asyncio.sleep(0.05)
     raise AssertionError(f"the writers are not done after {_WAIT_S:.0f} s: {await client.request(GetStatus())}")

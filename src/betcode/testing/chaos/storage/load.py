@@ -45,7 +45,6 @@ async def under_load(stage: Stage) -> str:
         for sent in talk.sent:
             state = await talk.outcome(sent)
             stage.check(state == "completed", f"a message ended as {state}")
-    await stop(stage)
     found = compare(image.before(), picture(stage.made.paths.database))
     own = {talk.session for talk in talks}
     wrong = [what for what in found.wrong if not any(session in what for session in own) and "message" not in what]

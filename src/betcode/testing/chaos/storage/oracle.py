@@ -97,15 +97,21 @@ def compare(before: Picture, after: Picture, *, deletions: bool = True) -> Diffe
             found.wrong.append(f"message {key} was {was[2]} and is {message[2]}")
     found.missing += [("", ("question", key)) for key in before.questions.keys() - after.questions.keys()]
     for key, state in after.questions.items():
+        if key not in before.questions and not deletions:
+            continue
         if state == "ALLOWED" and before.questions.get(key) != "ALLOWED":
             found.wrong.append(f"question {key} is ALLOWED and nobody said yes")
     return found
 
 
+SOUGHT_MAX = 500
+"""Missing rows that are looked for in all files: each costs a search through 100 MB."""
+
+
 def still_held(missing: Iterable[tuple[str, Content]], files: Iterable[Path]) -> list[str]:
     """Answers among `missing` whose letters stand in one of the files: somebody could have brought them back."""
     wanted = {}
-    for _, (kind, text) in missing:
+    for _, (kind, text) in list(missing)[:SOUGHT_MAX]:
         told = msgspec.json.decode(text) if kind == "assistant" else {}
         if told.get("text"):
             wanted[str(told["text"]).encode()] = text

@@ -111,6 +111,8 @@ async def _open_and_read(data: Path) -> RescueReport | None:
 
     store, report = await open_whole(places, partial(SqliteStore.open, path, rng=Random(1)), mend)
     try:
+        for transaction in store.unstored:  # each goes on where the database ends, or it would have been repaired
+            await store.commit(transaction)
         for row in await store.sessions():
             await store.events(row.id, row.epoch, 0, 100_000)
             await store.open_messages(row.id)

@@ -22,6 +22,10 @@ BLOCKS = 300
 class Writer(OddClaude):
     """One process."""
 
+    def say(self, **line: Any) -> None:
+        """As claude, which says at its beginning where it works."""
+        super().say(**line, **({"cwd": os.getcwd()} if line.get("subtype") == "init" else {}))
+
     def _perform(self, moment: str) -> str | None:
         if moment == "turn":
             if self._answers == 1:
