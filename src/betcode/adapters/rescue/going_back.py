@@ -175,7 +175,7 @@ def _begin_anew(places: Places, part: Path, backup: Path, now: Instant) -> tuple
 def _positions(places: Places) -> dict[SessionId, tuple[int, int]]:
     """How far the sessions have come in the database that is there; empty when it cannot be read."""
     try:
-        connection = apsw.Connection(str(places.database), apsw.SQLITE_OPEN_READWRITE)
+        connection = apsw.Connection(str(places.database), apsw.SQLITE_OPEN_READONLY)
     except apsw.Error:
         return {}
     try:
