@@ -74,7 +74,7 @@ def test_a_hole_is_filled_under_its_numbers_only_when_all_that_is_left_agrees(
     assert all(replace(event, time="t") == true[number - 1] for number, event in found.items())
     some = next((number for number in known if number <= len(true)), None)
     if some is not None:
-        wrong = known | {some: msgspec.json.encode(replace(true[some - 1], text="another"))}  # type: ignore[call-arg]
+        wrong = known | {some: msgspec.json.encode(replace(true[some - 1], text="another"))}
         assert proved(made, wrong, 1, last) == {}
     if lost & set(range(1, len(true) + 1)):
         assert proved(made[: min(lost) - 1], known, 1, last) == {}, "less than was lost proves nothing"

@@ -208,7 +208,7 @@ def test_damage_in_the_middle_is_found_before_anything_is_served(tmp_path: Path)
     error = refused(path)
     assert isinstance(error, StoreError)
     assert error.error_type == "corrupt"
-    assert "backup" in error.hint
+    assert "betcode db recover" in error.hint
 
 
 @pytest.mark.req("SQ-2")
@@ -237,3 +237,53 @@ def test_a_database_opens_after_a_failed_opening(tmp_path: Path) -> None:
     (tmp_path / "intake").unlink()
     write(path)
     assert read(path) == [1]
+
+
+@pytest.mark.req("SQ-1")
+def test_a_database_that_another_process_holds_for_a_moment_is_opened_all_the_same(tmp_path: Path) -> None:
+    """The system's own wait of five seconds is not waited for: opening says at once that it is held."""
+    path = tmp_path / "daemon.db"
+    write(path)
+    held = 2
+
+    def connect(name: str, flags: int) -> apsw.Connection:
+        nonlocal held
+        held -= 1
+        if held >= 0:
+            raise apsw.BusyError("database is locked")
+        return apsw.Connection(name, flags)
+
+    async def run(tries: int) -> list[int]:
+        nonlocal held
+        held = tries
+        store = await SqliteStore.open(path, rng=Random(1), connect=connect)
+        try:
+            return [event.seq for event in await store.events(A, 1, 0, 10)]
+        finally:
+            await store.close()
+
+    assert asyncio.run(run(2)) == [1]
+    with pytest.raises(StoreError) as error:
+        asyncio.run(run(limits.BUSY_TRIES))
+    assert (error.value.error_type, "fuser" in error.value.hint) == ("busy", True)
+
+
+@pytest.mark.req("SQ-3")
+def test_a_text_that_is_none_any_more_counts_as_damage(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.db"
+    write(path)
+    path.write_bytes(path.read_bytes().replace(b"/home/ada/project", b"/home/\xff\xfe\xfd/project", 1))
+
+    async def run() -> None:
+        store = await SqliteStore.open(path, rng=Random(1))
+        try:
+            with pytest.raises(StoreError) as error:
+                await store.sessions()
+            assert error.value.error_type == "corrupt"
+            with pytest.raises(StoreError):
+                await store.commit(step(A, 2, message="n"))
+            assert store.state == "damaged"
+        finally:
+            await store.close()
+
+    asyncio.run(run())

@@ -25,6 +25,7 @@ from betcode.adapters.sqlite import checked
 from betcode.adapters.sqlite.connection import check_header, close_quietly, quick_check
 from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.tables import TABLES, Table, row_crc
+from betcode.adapters.sqlite.text import text_is_text
 
 _BATCH: int = 2_000
 """Rows read at once: a few MB."""
@@ -134,8 +135,9 @@ def _copy(path: Path, staging: apsw.Connection, progress: Progress) -> None:
         tables = [table for table in TABLES if source.table_exists(None, table.name)]
         for done, table in enumerate(tables):
             progress("backup", done, len(tables))
-            for rows in _batches(source, table):
-                keep_newer(staging, table, rows)
+            with text_is_text():
+                for rows in _batches(source, table):
+                    keep_newer(staging, table, rows)
         rev = source.execute("SELECT value FROM meta WHERE name = ?", (checked.REV,)).get
         checked.raise_rev(staging, int(rev or 0))
     finally:

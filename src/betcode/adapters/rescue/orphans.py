@@ -35,6 +35,8 @@ class Orphans:
     """What became of them."""
 
     made: int = 0
+    without_files: list[str] = field(default_factory=list)
+    """Sessions that had run and have no folder, a sentence each."""
     lost: list[str] = field(default_factory=list)
     """Of which not even that much is left, a sentence each; their rows are removed."""
 
@@ -70,6 +72,12 @@ def adopt(staging: apsw.Connection, places: Places, *, now: Instant) -> Orphans:
                 staging.execute(f'DELETE FROM "{table}" WHERE session = ?', (session,))  # noqa: S608 - our own names
         else:
             found.lost.append(f"Session {session} is lost: its files do not tell which conversation it was.")
+    for session, run in staging.execute("SELECT id, run FROM sessions WHERE state != 'DELETED'"):
+        if run > 0 and not (places.sessions / session).is_dir():
+            found.without_files.append(
+                f"Session {session} has no files any more. If it had been deleted, delete it again: the record of that"
+                " was lost."
+            )
     return found
 
 

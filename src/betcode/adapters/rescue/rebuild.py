@@ -42,7 +42,7 @@ def everything(task: Task, into: Path) -> Found:
         sources = [Source(given.name, given.detail, given.rows) for given in merged.given]
         sources.append(Source("journals", f"of {len(filled.sessions)} sessions", filled.events))
         sources.append(Source("files of sessions", "", found.made))
-        remarks = list(merged.problems)
+        remarks = [*merged.problems, *found.without_files]
         if given:
             remarks.append(f"{given} messages had been given to claude since; they are not given to it again.")
         if lost:

@@ -16,6 +16,7 @@ from betcode.adapters import intake
 from betcode.adapters.sqlite import statements
 from betcode.adapters.sqlite.errors import StoreError, defect, translate
 from betcode.adapters.sqlite.health import Health, Observe, observe_nothing
+from betcode.adapters.sqlite.text import text_is_text
 from betcode.core.backoff import delay_s
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -90,7 +91,8 @@ class Committer:
         execute("SAVEPOINT one")
         outcome: Outcome = None
         try:
-            rev = statements.apply(self._connection, transaction)
+            with text_is_text():
+                rev = statements.apply(self._connection, transaction)
             payload = intake.encode(transaction, rev)
         except BetcodeError as error:
             outcome = error

@@ -10,6 +10,7 @@ import apsw
 
 from betcode.adapters.sqlite.checked import names
 from betcode.adapters.sqlite.tables import TABLES, Table, Value, row_crc
+from betcode.adapters.sqlite.text import text_is_text
 
 STEP_ROWS: Final = 500
 """Rows of one step: some milliseconds, between which others may work."""
@@ -49,7 +50,8 @@ def step_of(connection: apsw.Connection, table: Table, after: tuple[Value, ...],
         f"SELECT {columns}, {names((*table.covered, 'crc'))} FROM {table.name}"  # noqa: S608 - our own names
         f" {where} ORDER BY {columns} LIMIT {rows}"
     )
-    found: Sequence[Sequence[Any]] = connection.execute(query, after).fetchall()
+    with text_is_text():
+        found: Sequence[Sequence[Any]] = connection.execute(query, after).fetchall()
     width = len(order)
     bad = [row for row in found if row_crc(table.name, row[width:-1]) != row[-1]]
     at = [table.covered.index(name) for name in table.key]

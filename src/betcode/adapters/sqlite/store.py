@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Mapping
@@ -30,8 +31,10 @@ from betcode.adapters.sqlite.errors import StoreError, cannot_open, translate
 from betcode.adapters.sqlite.health import Failed, Health, Observe, observe_nothing, report_nothing
 from betcode.adapters.sqlite.readers import Readers
 from betcode.adapters.sqlite.schema import MIGRATIONS, migrate
+from betcode.adapters.sqlite.text import text_is_text
 from betcode.adapters.sqlite.writer import Writer
 from betcode.adapters.unstored import find_unstored
+from betcode.core.backoff import delay_s
 from betcode.model import limits
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.rows import Drift, EventRow, Message, Permission, Quarantined, SessionRow, Tombstone, Transaction
@@ -84,7 +87,7 @@ class SqliteStore:
             BetcodeError: `store.newer`.
             StoreError: it cannot be opened, or it is damaged.
         """
-        parts = await asyncio.to_thread(_open, path, Health(failed), rng, connect, files)
+        parts = await asyncio.to_thread(_open_patiently, path, Health(failed), rng, connect, files)
         return cls(parts, observe=observe)
 
     @property
@@ -229,6 +232,20 @@ class _Parts:
     opening_s: tuple[float, float]
 
 
+def _open_patiently(path: Path, health: Health, rng: Random, connect: Connect, files: DiskFiles | None) -> _Parts:
+    """As `_open`, again and again for a while when another process holds the file (SQ-1)."""
+    begun = time.monotonic()
+    for attempt in itertools.count(1):
+        try:
+            return _open(path, health, rng, connect, files)
+        except StoreError as error:
+            over = attempt >= limits.BUSY_TRIES or time.monotonic() - begun >= limits.BUSY_WAIT_S
+            if error.error_type != "busy" or over:
+                raise
+        time.sleep(delay_s(attempt, first_s=limits.BUSY_PAUSE_FIRST_S, max_s=limits.BUSY_PAUSE_MAX_S, rng=rng))
+    raise AssertionError("it counts for ever")
+
+
 def _open(path: Path, health: Health, rng: Random, connect: Connect, files: DiskFiles | None) -> _Parts:
     """Open everything or nothing. Raises as `SqliteStore.open` does."""
     begun = time.monotonic()
@@ -250,7 +267,8 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             log = IntakeLog(intake, files=files)
             undo.callback(log.close)
             problems = [problem for problem in log.problems if problem.torn_end]  # cut off by now
-            positions = statements.positions(connection)
+            with text_is_text():
+                positions = statements.positions(connection)
             unstored, rev = find_unstored(intake, positions, problems, files)
             checked.raise_rev(connection, rev)
         except (apsw.Error, OSError) as error:

@@ -91,7 +91,8 @@ async def _report(stage: Stage) -> dict[str, Any] | None:
 def judge(stage: Stage, damage: Damage, rescue: dict[str, Any] | None) -> str:
     """Hold the database against the picture of before. Returns what was seen, in words."""
     before, after = image.before(), picture(stage.made.paths.database)
-    found = compare(before, after, deletions=damage.deletions)
+    words = " ".join(rescue["sentences"]) if rescue else ""
+    found = compare(before, after, deletions=damage.deletions, told=words)
     stage.check(not found.wrong, f"{len(found.wrong)} things are wrong: {'; '.join(found.wrong[:3])}")
     lost = len(found.missing)
     seen = [row for row in found.missing if row[1][0] not in PASSING]

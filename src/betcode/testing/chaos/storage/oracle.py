@@ -64,16 +64,30 @@ class Difference:
     """What was never so: a row that was not written, an order that was none, a yes that nobody said."""
 
 
+ENDED = frozenset({"completed", "failed", "cancelled"})
+GIVEN = ("delivering", "delivered", "started")
+"""States of a message whose end the daemon will find in the journal."""
 PASSING = frozenset({"status", "notice"})
 """Kinds of events that tell of a moment, and that the database alone holds: nothing else can give them back."""
 ADDED = frozenset({"status", "notice", "gap", "message_state", "permission_settled", "turn_started", "turn_ended"})
 """Kinds that a rescue and the daemon's start may add."""
 
 
-def compare(before: Picture, after: Picture, *, deletions: bool = True) -> Difference:
-    """What is missing, and what is wrong. Without `deletions` nothing was left that told of one."""
+def compare(
+    before: Picture, after: Picture, *, deletions: bool = True, told: str = "", at_rest: bool = True
+) -> Difference:
+    """What is missing, and what is wrong.
+
+    Args:
+        before, after: the damage.
+        deletions: whether anything was left that told of one.
+        told: all that people were told: a deleted session may be back if it is named there.
+        at_rest: whether a daemon has read again what the journals still had.
+    """
     found = Difference()
-    strangers = after.events.keys() - before.events.keys() if deletions else ()
+    strangers = after.events.keys() - before.events.keys()
+    deletions = deletions and not all(session in told for session in strangers)
+    strangers = strangers if deletions else set()
     found.wrong += [f"session {session} was never there" for session in strangers]
     for session, events in before.events.items():
         now = after.events.get(session, [])
@@ -90,10 +104,10 @@ def compare(before: Picture, after: Picture, *, deletions: bool = True) -> Diffe
     for key, message in after.messages.items():
         was = before.messages.get(key)
         if was is None and not deletions:
-            continue
+            continue  # of a deleted session
         if was is None or (was[:2] != message[:2] and message[1]):  # of some only the key is known, and no text
             found.wrong.append(f"message {key} was never sent so")
-        elif was[2] in ("completed", "failed", "cancelled") and message[2] not in (was[2], "unknown"):
+        elif was is None or (was[2] in ENDED and message[2] not in (was[2], "unknown", *(() if at_rest else GIVEN))):
             found.wrong.append(f"message {key} was {was[2]} and is {message[2]}")
     found.missing += [("", ("question", key)) for key in before.questions.keys() - after.questions.keys()]
     for key, state in after.questions.items():

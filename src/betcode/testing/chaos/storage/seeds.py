@@ -89,7 +89,8 @@ def _one(stage: Stage, place: Path, before: Picture, seed: int) -> tuple[int, in
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
         stage.failures.append(f"seed {seed} ({what}) broke: {error!r}")
         return 0, 0
-    found = compare(before, after)
+    words = " ".join(report.sentences) if report else ""
+    found = compare(before, after, told=words, at_rest=False)
     if found.wrong:
         stage.failures.append(f"seed {seed} ({what}): {found.wrong[:2]}")
     told = bool(report and report.missing)
