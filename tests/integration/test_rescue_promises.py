@@ -151,3 +151,38 @@ def test_a_message_that_claude_was_given_since_is_never_given_to_it_again(tmp_pa
     assert (given.state, given.run) == (MessageState.DELIVERED, 1)
     assert other.state is MessageState.QUEUED
     assert any("not given to it again" in sentence for sentence in report.sentences)
+
+
+@pytest.mark.req("INV-6", "SQ-4")
+def test_without_rows_and_journals_claudes_own_transcript_gives_back_what_was_said(tmp_path: Path) -> None:
+    data, home = tmp_path / "data", tmp_path / "claude"
+    data.mkdir()
+    answers = [
+        event(seq, "assistant", block=f"m{seq}:0", part="text", text=f"answer {seq}", scope="", interrupted=False)
+        for seq in (2, 3, 4)
+    ]
+    asked = event(1, "user_message", message_id="m", text="a question", client="ada")
+    first = Transaction(session_row(A, seq=1, run=1), events=(asked,), messages=(message_row(A, "m"),))
+    store(data, creation(A), first, Transaction(session_row(A, seq=4, run=1), events=tuple(answers)))
+    shutil.rmtree(data / "intake")
+    with contextlib.closing(apsw.Connection(str(data / "daemon.db"))) as connection:
+        connection.pragma("secure_delete", 1)
+        connection.execute("DELETE FROM events WHERE seq IN (2, 4)")
+    entries = [{"type": "user", "uuid": "m", "message": {"content": "a question"}}]
+    for seq in (2, 3, 4):
+        block = {"type": "text", "text": f"answer {seq}"}
+        entries.append({"type": "assistant", "message": {"id": f"m{seq}", "content": [block]}})
+    (home / "projects/-home").mkdir(parents=True)
+    name = home / f"projects/-home/claude-{A}.jsonl"
+    name.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    places, now = Places(data / "daemon.db", data), Instant(1_800_000_000.0, 0.0)
+    task = Task(places, now, Random(1), lambda row: {"CLAUDE_CONFIG_DIR": str(home)})
+    report = repair(task, "a test", Ways(rebuild.ALL, lambda name, error: pytest.fail(f"{name}: {error!r}")))
+    with contextlib.closing(apsw.Connection(str(data / "daemon.db"))) as connection:
+        rows = statements.events(connection, A, epoch=2, after=0, limit=100)
+    bodies = [json.loads(row.body) for row in rows]
+    assert [body["text"] for body in bodies if body["kind"] == "assistant"] == ["answer 2", "answer 3", "answer 4"]
+    kinds_shown = [body["kind"] for body in bodies if body["kind"] != "status"]
+    assert kinds_shown == ["user_message", "assistant", "assistant", "assistant", "notice"]
+    assert [(s.name, s.rows) for s in report.sources if s.name == "transcripts"] == [("transcripts", 2)]
+    assert report.missing == []

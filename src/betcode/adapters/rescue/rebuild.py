@@ -14,6 +14,7 @@ from typing import Final
 import apsw
 
 from betcode.adapters.rescue import gaps, orphans, questions
+from betcode.adapters.rescue.from_transcripts import fill_from_transcripts
 from betcode.adapters.rescue.given import note_given
 from betcode.adapters.rescue.history import fill_holes
 from betcode.adapters.rescue.merge import merge
@@ -38,9 +39,12 @@ def everything(task: Task, into: Path) -> Found:
             lost = questions.settle(staging, rev=rev, at=task.now.iso)
             questions.tell(staging, lost, rev=rev, at=task.now.iso)
         filled = fill_holes(staging, task.places, progress=task.progress)
+        with staging:
+            said = fill_from_transcripts(staging, task.places, task.environment_of)
         settled = settle_all(staging, task.places, now=task.now, rng=task.rng, progress=task.progress)
         sources = [Source(given.name, given.detail, given.rows) for given in merged.given]
         sources.append(Source("journals", f"of {len(filled.sessions)} sessions", filled.events))
+        sources.append(Source("transcripts", f"of {len(said)} sessions", sum(said.values())))
         sources.append(Source("files of sessions", "", found.made))
         remarks = [*merged.problems, *found.without_files]
         if given:
