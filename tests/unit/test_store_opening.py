@@ -1,6 +1,7 @@
 """Opening the database: what is checked, refused, created and migrated."""
 
 import asyncio
+import contextlib
 import stat
 from pathlib import Path
 from random import Random
@@ -287,3 +288,15 @@ def test_a_text_that_is_none_any_more_counts_as_damage(tmp_path: Path) -> None:
             await store.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.req("SQ-2")
+def test_a_row_that_belongs_to_no_session_is_found_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.db"
+    write(path)
+    with contextlib.closing(apsw.Connection(str(path))) as connection:
+        connection.execute("DELETE FROM sessions")
+    error = refused(path)
+    assert isinstance(error, StoreError)
+    assert error.error_type == "corrupt"
+    assert "belongs to no session" in str(error)

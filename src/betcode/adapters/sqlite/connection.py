@@ -98,6 +98,15 @@ def quick_check(connection: apsw.Connection) -> None:
         raise StoreError(f"the database is damaged: {found}", hint=RESCUE_HINT, error_type="corrupt")
 
 
+def foreign_key_check(connection: apsw.Connection) -> None:
+    """Whether each row's session is there (SQ-2). Raises StoreError `corrupt`; apsw.Error."""
+    table = connection.execute('SELECT "table" FROM pragma_foreign_key_check LIMIT 1').get
+    if table is not None:
+        raise StoreError(
+            f"the database is damaged: a row of {table} belongs to no session", hint=RESCUE_HINT, error_type="corrupt"
+        )
+
+
 def _opened(connection: apsw.Connection, pragmas: dict[str, int | str]) -> apsw.Connection:
     try:
         for name, wanted in pragmas.items():

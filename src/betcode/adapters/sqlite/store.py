@@ -22,6 +22,7 @@ from betcode.adapters.sqlite.committer import Committer
 from betcode.adapters.sqlite.connection import (
     Connect,
     close_quietly,
+    foreign_key_check,
     open_reader,
     open_writer,
     plain_connect,
@@ -255,6 +256,7 @@ def _open(path: Path, health: Health, rng: Random, connect: Connect, files: Disk
             undo.callback(close_quietly, connection)
             if path.stat().st_size <= limits.QUICK_CHECK_BYTES_MAX:
                 quick_check(connection)
+                foreign_key_check(connection)
             _save_before_migration(path, connection)
             migrate(connection)
             readers = []
