@@ -23,7 +23,7 @@ demo: $(STAMP)  ## see it work in a minute: no account and no key needed
 	$(BIN)/python -m betcode.testing.demo
 
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest -n $(WORKERS) -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
 check: $(STAMP)  ## what CI asks for beside the tests: lint, format, types, layers, size, generated documents
 	$(BIN)/ruff check .
