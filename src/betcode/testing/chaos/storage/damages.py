@@ -29,7 +29,7 @@ class Damage:
     deletions: bool = True
     """Whether anything is left that tells what was deleted."""
     silent: bool = False
-    """Whether nothing need be told: SQLite itself mends it."""
+    """Whether nothing need be told: SQLite mends it itself, or nothing is left that could prove a loss."""
 
 
 def database(data: Path) -> Path:
@@ -285,7 +285,7 @@ WAYS = (
     Damage("log-cut", "half of the write-ahead log is gone", log_cut, log=True),
     Damage("log-hole", "a page of noise in the write-ahead log", log_hole, log=True),
     Damage("log-index-garbage", "the index of the log is noise", index_garbage, log=True, silent=True),
-    Damage("marks-gone", "half of the log is gone, and all marks", marks_gone, log=True),
+    Damage("marks-gone", "half of the log is gone, and all marks", marks_gone, log=True, silent=True),
     Damage("backup-too", "the header, and half the pages of the backup", backup_too),
     Damage("intake-too", "50 pages, and a stretch of the intake log", intake_too, all_back=False),
     Damage("journal-too", "50 pages, and two thirds of the newest journal", journal_too, all_back=False),

@@ -102,7 +102,8 @@ def judge(stage: Stage, damage: Damage, rescue: dict[str, Any] | None) -> str:
         held = still_held(found.missing, _left(stage.made.paths.data))
         stage.check(not held, f"{len(held)} rows that are missing were still held: {held[:2]}")
     told = rescue["missing"] if rescue else []
-    stage.check(bool(told) or not lost, f"{lost} rows are missing and nobody was told")
+    untold = len(seen) if damage.silent else lost
+    stage.check(bool(told) or not untold, f"{untold} rows are missing and nobody was told")
     stage.evidence |= {
         "rows_before": before.rows,
         "rows_restored": before.rows - lost,
