@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import typing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,10 +28,14 @@ from betcode.core.admission import (
     remote,
 )
 from betcode.core.preview_room import to_shed
+from betcode.engine.feed import Feed, Subscription
 from betcode.engine.previews import Previews
 from betcode.model import admission_limits, frames
 from betcode.model.errors import CODES, EXHAUSTED, BetcodeError, Exit, Refusal, error_of
+from betcode.model.events import Assistant
+from betcode.model.facts import AnswerStarted, BlockStarted, Delta, TextBlock
 from betcode.model.frames import AnyRequest
+from betcode.model.ids import SessionId
 from betcode.wire.client_api import decode_frame, encode_frame, failed
 
 COUNT = st.integers(0, 20_000)
@@ -146,7 +151,7 @@ def test_a_refusal_is_the_same_on_both_sides_of_the_wire() -> None:
     back = error_of(refused.error().view())
     assert (back.code, back.refusal, back.exit_status) == ("limit.messages", refused.error().refusal, 4)
     newer = error_of(refused.error().view() | {"code": "limit.of_tomorrow"})
-    assert (newer.code, newer.exit_status) == ("limit.unknown", 4)
+    assert (newer.code, newer.exit_status) == ("internal", 4)
     plain = BetcodeError("session.closed", "m", hint="h")
     assert plain.view() == {"code": "session.closed", "message": "m", "hint": "h"}
     sent = decode_frame(encode_frame(failed(7, plain)))
@@ -207,22 +212,22 @@ def test_a_block_whose_preview_was_left_out_is_shown_when_it_is_complete_and_the
         data = seen.take_now()
         return None if data is None else json.loads(data)
 
-    feed.transcript.read([AnswerStarted("m", ""), BlockStarted(0, "text", ""), Delta(0, "text", "hello", "")])
+    feed.transcript.read([AnswerStarted("", "m"), BlockStarted("", 0, "text"), Delta("", 0, "text", "hello")])
     feed.wake()
     assert frame()["previews"][0]["text"] == "hello"
-    other.transcript.read([AnswerStarted("m", ""), BlockStarted(0, "text", ""), Delta(0, "text", "four", "")])
+    other.transcript.read([AnswerStarted("", "m"), BlockStarted("", 0, "text"), Delta("", 0, "text", "four")])
     other.wake()
-    feed.transcript.read([Delta(0, "text", " to all", "")])
+    feed.transcript.read([Delta("", 0, "text", " to all")])
     feed.wake()
     told = frame()
     assert (told["previews"], told["passing"][0]["name"]) == ([], "previews")
-    feed.transcript.read([Delta(0, "text", " of you", "")])
+    feed.transcript.read([Delta("", 0, "text", " of you")])
     feed.wake()
     assert frame() is None
     assert (room.total, other.transcript.chars) == (4, 4)
-    ((_, (event,)),) = feed.transcript.read([TextBlock("m", "text", "hello to all of you", "")])
+    ((_, (event,)),) = feed.transcript.read([TextBlock("", "m", "text", "hello to all of you")])
     assert isinstance(event, Assistant)
     assert (event.block, event.text) == ("m:0", "hello to all of you")
-    feed.transcript.read([BlockStarted(1, "text", ""), Delta(1, "text", "bye", "")])
+    feed.transcript.read([BlockStarted("", 1, "text"), Delta("", 1, "text", "bye")])
     feed.wake()
     assert frame()["previews"][0]["text"] == "bye"

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from betcode.model.errors import BetcodeError, Refusal, exit_status
+from betcode.model.errors import BetcodeError, Refusal
 from betcode.wire.visible import visible
 
 
@@ -81,7 +81,7 @@ def fail(error: BetcodeError, *, as_json: bool) -> int:
             remark(f"hint: {error.hint}")
         if error.refusal is not None:
             remark(again_text(error.refusal))
-    return exit_status(error.code)
+    return error.exit_status
 
 
 def again_text(refusal: Refusal) -> str:

@@ -109,7 +109,6 @@ CODES: dict[str, Code] = {
     "limit.connections": Code(Exit.RATE_LIMITED, "As many clients are connected as the daemon admits."),
     "limit.messages": Code(Exit.RATE_LIMITED, "As many messages run or wait in all sessions as the daemon takes."),
     "limit.rate": Code(Exit.RATE_LIMITED, "The client makes sessions or messages faster than it may."),
-    "limit.unknown": Code(Exit.RATE_LIMITED, "A newer daemon reached a limit that this version does not know."),
     "limit.memory": Code(Exit.AGENT_ERROR, "claude and its tools used more memory than allowed, and were ended."),
     "limit.memory_near": Code(Exit.AGENT_ERROR, "claude and its tools use nearly as much memory as allowed."),
     "limit.deletions": Code(Exit.RATE_LIMITED, "As many deleted messages are remembered as there is room for."),
@@ -159,8 +158,8 @@ class BetcodeError(Exception):
 
     @property
     def exit_status(self) -> int:
-        """The exit status of a command that ends with this error."""
-        return int(CODES[self.code].exit)
+        """The exit status of a command that ends with this error; a limit of a newer daemon is one too."""
+        return int(Exit.RATE_LIMITED if self.refusal is not None else CODES[self.code].exit)
 
 
 def error_of(told: Mapping[str, Any]) -> BetcodeError:
@@ -170,7 +169,7 @@ def error_of(told: Mapping[str, Any]) -> BetcodeError:
     if told.get("status") == EXHAUSTED:
         refusal = Refusal(str(told["limit"]), str(told["scope"]), max(0, int(told["retry_after_ms"] or 0)))
     if code not in CODES:
-        code, message = "internal" if refusal is None else "limit.unknown", f"{message} ({code})"
+        code, message = "internal", f"{message} ({code})"
     return BetcodeError(code, message, hint=hint, refusal=refusal)
 
 
