@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from betcode.keeper import limits as keeper_limits
+from betcode.model import admission_limits
 from betcode.model import limits as model_limits
 from betcode.model.errors import CODES
 
@@ -29,7 +30,7 @@ UNUSED_KEEPER_LIMITS: set[str] = set()
 UNITS = {"KIB", "MIB"}
 """In the keeper's file, for its other lines."""
 
-CODE_PLACES = {"BetcodeError": 0, "exit_status": 0, "refuse": 1, "notice": 1, "Refuse": 1}
+CODE_PLACES = {"BetcodeError": 0, "Refused": 0, "exit_status": 0, "refuse": 1, "notice": 1, "Refuse": 1}
 """Functions that are given a code, and which of their arguments it is; `code=` counts everywhere."""
 
 
@@ -185,8 +186,8 @@ def limits_used(source: str, module: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "module, unused",
-    [(model_limits, UNUSED_LIMITS), (keeper_limits, UNUSED_KEEPER_LIMITS)],
-    ids=["model", "keeper"],
+    [(model_limits, UNUSED_LIMITS), (admission_limits, set()), (keeper_limits, UNUSED_KEEPER_LIMITS)],
+    ids=["model", "admission", "keeper"],
 )
 @pytest.mark.req("INV-8")
 def test_every_limit_holds_somewhere(module: object, unused: set[str]) -> None:

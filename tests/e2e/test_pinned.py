@@ -127,7 +127,11 @@ def test_one_client_too_many_is_told_so_and_the_others_go_on(made: Installation,
         async with contextlib.AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(connected(made)) for _ in range(limits.CONNECTIONS_MAX)]
             ended = await asyncio.to_thread(betcode, "sessions", "list", "--json")
-            assert (ended.status, ended.json()["error"]["code"]) == (4, "limit.connections")
+            error = ended.json()["error"]
+            assert (ended.status, error["code"], error["status"]) == (4, "limit.connections", "RESOURCE_EXHAUSTED")
+            assert (error["limit"], error["scope"], error["retry_after_ms"]) == ("connections_max", "daemon", 1_000)
+            assert "try again in 1 s" in (await asyncio.to_thread(betcode, "sessions", "list")).err
+            assert (await asyncio.to_thread(betcode, "permissions", "list")).status == 0, "as urgent as an answer"
             await clients[0].send('{"op": "ping", "id": 9}')
             assert json.loads(await clients[0].recv())["re"] == 9
 

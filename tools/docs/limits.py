@@ -10,6 +10,7 @@ from tools.docs.markdown import literal, mark, page, table
 from tools.docs.reading import Constant, constants, source_of
 
 from betcode.keeper import limits as keeper_limits
+from betcode.model import admission_limits
 from betcode.model import limits as model_limits
 
 UNITS_OF_BYTES = {"KIB", "MIB"}
@@ -33,6 +34,7 @@ def render() -> str:
         mark("src/betcode/model/limits.py", "src/betcode/keeper/limits.py"),
         INTRODUCTION,
         *_part("The daemon and its clients", model_limits),
+        *_part("What is refused when there is too much", admission_limits),
         *_part("The keeper", keeper_limits),
     )
 

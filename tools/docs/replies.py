@@ -116,6 +116,12 @@ BODIES: dict[str, Rows] = {
             "a slot; `processes` of claude that live, and `processes_max`, how many may.",
         ),
         (
+            "load",
+            "object",
+            "Messages that run or wait in all sessions: `messages` and `message_bytes`, the memory of their text; "
+            "`messages_max` and `message_bytes_max`, how much that may be.",
+        ),
+        (
             "memory",
             "object",
             "`used_bytes` by the processes of all sessions; `max_bytes`, how much that may be; `not_by_kernel`, why "

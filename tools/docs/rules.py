@@ -57,6 +57,13 @@ A request gets exactly one answer, `reply` or `error`. An `error` means that it 
 is answered too, with its `id` if one can be found in it, else with `re` 0; the connection goes on. It is closed after
 an error to `hello` and after a request that is too large.
 
+`status` is `RESOURCE_EXHAUSTED` where a limit was reached: `limit` is its name, `scope` whose it is (`session`,
+`client` or `daemon`), and the same request may be sent again after `retry_after_ms` milliseconds. Answers to questions,
+requests that stop, cancel or end something, and those that only read are never refused for that. One client too many
+gets HTTP status 503 instead of a WebSocket, with the same fields as a JSON body. On the path `/v1/urgent` some more are
+let in, for requests of that kind alone. Messages of `background` sessions are refused before others, and before them
+previews are left out.
+
 A connection that breaks before the answer leaves open whether the request was done. `create` and `send` may be sent
 again: under the same `key` nothing is done twice. A second `answer` is refused. Before repeating `interrupt` or `clear`
 look at the session: they concern what runs or waits when they arrive."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import http
+import json
+import math
 import os
 import socket
 import stat
@@ -23,11 +25,12 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from betcode.core.admission import Admitted, Ceilings, Kind, Load, admit
 from betcode.core.backoff import delay_s
-from betcode.model import limits
+from betcode.model import admission_limits, limits
 from betcode.model.errors import BetcodeError
-from betcode.model.frames import Failed
-from betcode.wire.client_api import encode_frame
+from betcode.model.frames import URGENT_PATH
+from betcode.wire.client_api import encode_frame, failed
 
 _UCRED = struct.Struct("3i")
 _OVER = 64 * 1024
@@ -60,9 +63,10 @@ class Framing:
 class SocketChannel:
     """One WebSocket connection (`engine.ports.Channel`)."""
 
-    def __init__(self, connection: ServerConnection, client: str, framing: Framing) -> None:
-        """`client`: what is known of the other side before it says hello."""
+    def __init__(self, connection: ServerConnection, client: str, framing: Framing, *, urgent: bool = False) -> None:
+        """`client`: what is known of the other side before it says hello. `urgent`: it came by `URGENT_PATH`."""
         self.client = client
+        self.urgent = urgent
         self._connection = connection
         self._transport = connection.transport
         self._protocol = connection.protocol
@@ -109,7 +113,7 @@ class _TellingConnection(ServerConnection):
         def tell_and_fail(code: CloseCode | int, reason: str = "") -> None:
             if code == CloseCode.MESSAGE_TOO_BIG and protocol.state is State.OPEN:
                 error = _too_large(reason)
-                protocol.send_text(encode_frame(Failed(re=0, code=error.code, message=str(error), hint=error.hint)))
+                protocol.send_text(encode_frame(failed(0, error)))
             fail(code, reason)
 
         protocol.fail = tell_and_fail  # type: ignore[method-assign]
@@ -223,17 +227,30 @@ class LocalServer:
             return _response(http.HTTPStatus(code), content_type, body)
         if "Origin" in request.headers:
             return _response(http.HTTPStatus.FORBIDDEN, "text/plain", b"browsers cannot use this socket\n")
-        if self.clients >= self._clients_max:
-            body = b"as many clients as allowed are connected\n"
-            return _response(http.HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", body)
-        return None
+        return self._turned_away(urgent=_is_urgent(request))
+
+    def _turned_away(self, *, urgent: bool) -> Response | None:
+        """The answer to one client too many; its body is an error like that of the protocol."""
+        most = self._clients_max + (admission_limits.CLIENTS_URGENT_MAX if urgent else 0)
+        decision = admit(Kind.CONNECTION, Load(clients=self.clients), Ceilings(clients=most), 0.0)
+        if isinstance(decision, Admitted):
+            return None
+        body = json.dumps(decision.error().view()).encode()
+        response = _response(http.HTTPStatus.SERVICE_UNAVAILABLE, "application/json", body)
+        response.headers["Retry-After"] = str(math.ceil(decision.retry_after_ms / 1000))
+        return response
 
     async def _on_connection(self, connection: ServerConnection) -> None:
         self.clients += 1
         try:
-            await self._serve_client(SocketChannel(connection, "client", self._framing))
+            urgent = connection.request is not None and _is_urgent(connection.request)
+            await self._serve_client(SocketChannel(connection, "client", self._framing, urgent=urgent))
         finally:
             self.clients -= 1
+
+
+def _is_urgent(request: Request) -> bool:
+    return request.path.partition("?")[0] == URGENT_PATH
 
 
 def _is_owner(connection: ServerConnection) -> bool:

@@ -24,6 +24,7 @@ from betcode.cli.decision import decision
 from betcode.cli.invocation import Invocation
 from betcode.cli.lines import queue_lines, retried_text
 from betcode.cli.new_session import Choice, find_session
+from betcode.cli.output import again_text
 from betcode.client.client import Client
 from betcode.client.session_view import Durable, Reset
 from betcode.client.stream import Stream
@@ -297,6 +298,8 @@ class Conversation:
                 self._screen.note(f"! {error}")
                 if error.hint:
                     self._screen.note(f"  hint: {error.hint}")
+                if error.refusal is not None:
+                    self._screen.note(f"  {again_text(error.refusal)}")
             self._unsent -= isinstance(job.request, Send)
             self._refresh()
 

@@ -93,8 +93,11 @@ class Invocation:
         runs, service = found
         return lambda: runs.start(service)
 
-    def client(self, *, start: bool = True) -> Client:
-        """The way to the daemon; with `start` one is started if none answers."""
+    def client(self, *, start: bool = True, urgent: bool = False) -> Client:
+        """The way to the daemon; with `start` one is started if none answers.
+
+        `urgent`: it answers questions or stops work and does nothing else, and so is let in by a full daemon.
+        """
         import secrets
         from random import Random
 
@@ -114,6 +117,7 @@ class Invocation:
             start_daemon=self.start_daemon if start else None,
             rng=Random(secrets.randbits(64)),
             hello=hello,
+            urgent=urgent,
         )
 
     def _client_name(self) -> str:

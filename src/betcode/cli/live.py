@@ -17,7 +17,7 @@ QUIET_KINDS = frozenset({"user_message", "assistant", "tool_result", "turn_start
 """Kinds that `run` does not tell: its user sent the message, and wants the answer."""
 TOLD_STATES = frozenset({"BACKING_OFF", "WAITING_API", "PARKED", "CRASHED", "CLOSED"})
 """States of a session that `run` tells: they explain why nothing happens."""
-TOLD_REMARKS = frozenset({"api_retry", "queue"})
+TOLD_REMARKS = frozenset({"api_retry", "previews", "queue"})
 """Passing remarks that explain why nothing happens."""
 
 

@@ -157,7 +157,7 @@ def result(task: Task, session: dict[str, Any], error: BetcodeError | None) -> d
             "session": session["id"],
             "message_id": task.message_id,
             "state": task.state,
-            "error": None if error is None else {"code": error.code, "message": str(error), "hint": error.hint},
+            "error": None if error is None else error.view(),
             "exit_status": 0 if error is None else error.exit_status,
         },
     }

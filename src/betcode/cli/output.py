@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from betcode.model.errors import BetcodeError, exit_status
+from betcode.model.errors import BetcodeError, Refusal
 from betcode.wire.visible import visible
 
 
@@ -71,14 +72,25 @@ def say_raw(line: bytes) -> None:
 def fail(error: BetcodeError, *, as_json: bool) -> int:
     """Tell why a command failed; returns its exit status."""
     if as_json:
-        say_json({"error": {"code": error.code, "message": str(error), "hint": error.hint}})
+        say_json({"error": error.view()})
     else:
         for warning in getattr(error, "warnings", ()):
             remark(f"warning: {warning}")
         remark(f"error: {error}")
         if error.hint:
             remark(f"hint: {error.hint}")
-    return exit_status(error.code)
+        if error.refusal is not None:
+            remark(again_text(error.refusal))
+    return error.exit_status
+
+
+def again_text(refusal: Refusal) -> str:
+    """When it may be tried again, for people: whole seconds, or the largest unit that a long time has."""
+    seconds = max(1, math.ceil(refusal.retry_after_ms / 1000))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"try again in {math.ceil(seconds / length)} {unit}"
+    return f"try again in {seconds} s"
 
 
 def wants_json(argv: Sequence[str]) -> bool:

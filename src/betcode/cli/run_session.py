@@ -16,7 +16,7 @@ from betcode.cli.follow import Following, follow, only_of
 from betcode.cli.invocation import Invocation
 from betcode.cli.live import Live, except_kinds
 from betcode.cli.outcome import Task, result, tells_the_end
-from betcode.cli.output import remark, say_json, say_raw
+from betcode.cli.output import again_text, remark, say_json, say_raw
 from betcode.cli.prompt import read_prompt
 from betcode.cli.raw_output import RawOutput, raw_output
 from betcode.cli.raw_turn import RawTurn
@@ -109,6 +109,8 @@ async def _tell_program(
     remark(f"error: {error}")
     if error.hint:
         remark(f"hint: {error.hint}")
+    if error.refusal is not None:
+        remark(again_text(error.refusal))
     return error.exit_status
 
 

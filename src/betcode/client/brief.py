@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from betcode.model import limits
-from betcode.model.errors import CODES, BetcodeError
+from betcode.model.errors import BetcodeError, error_of
 
 PROTOCOL = 1
 """The same as `model.frames.PROTOCOL`; a test compares them."""
@@ -89,13 +89,25 @@ class _Frames:
         )
         status = self._stream.readline(_HEAD_BYTES_MAX)
         if status.split(b" ")[1:2] == [b"503"]:
-            raise BetcodeError(
-                "limit.connections", "as many clients as the daemon admits are connected", hint="Close one of them."
-            )
+            raise self._turned_away()
         if status.split(b" ")[1:2] != [b"101"]:
             raise ConnectionError(f"unexpected answer {status[:100]!r}")
         while self._stream.readline(_HEAD_BYTES_MAX) not in (b"\r\n", b""):
             pass
+
+    def _turned_away(self) -> BetcodeError:
+        """The error of a daemon that admits no more clients; the body of an older one is a sentence."""
+        length = 0
+        while (line := self._stream.readline(_HEAD_BYTES_MAX)) not in (b"\r\n", b""):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = min(int(value), _HEAD_BYTES_MAX)
+        try:
+            return error_of(json.loads(self._stream.read(length)))
+        except (ValueError, KeyError, TypeError):
+            return BetcodeError(
+                "limit.connections", "as many clients as the daemon admits are connected", hint="Close one of them."
+            )
 
     def send(self, frame: dict[str, Any]) -> None:
         """Send a JSON object as one masked text frame."""
@@ -113,8 +125,7 @@ class _Frames:
                 found: dict[str, Any] = frame
                 return found
             if frame["type"] == "error":
-                code = frame["code"] if frame["code"] in CODES else "internal"
-                raise BetcodeError(code, frame["message"], hint=frame["hint"])
+                raise error_of(frame)
             if frame["type"] == "goodbye":
                 raise ConnectionError(frame["reason"])
 

@@ -19,7 +19,7 @@ from betcode.client.patience import Patience
 from betcode.client.stream import Stream
 from betcode.client.tap import Tap
 from betcode.model import limits
-from betcode.model.errors import BetcodeError, Exit
+from betcode.model.errors import BetcodeError, Exit, error_of
 from betcode.model.frames import (
     PROTOCOL,
     Clear,
@@ -51,6 +51,7 @@ class Client:
         rng: Random,
         hello: Hello | None = None,
         longest_pause_s: float = limits.RECONNECT_MAX_S,
+        urgent: bool = False,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -59,14 +60,16 @@ class Client:
             start_daemon: starts a daemon and returns when it answers, or raises BetcodeError. None: never start one.
             rng: jitter of the delays between attempts.
             hello: who this client is.
+            urgent: it only answers questions and stops work, and so is let in where there are too many others.
             longest_pause_s: between two attempts; for whoever knows that the daemon is back at once.
         """
         self._path = socket_path
+        self._urgent = urgent
         self._start_daemon = start_daemon
         self._patience = Patience(rng, longest_pause_s)
         self._hello = hello or Hello(protocol=[PROTOCOL])
         self._connection: Connection | None = None
-        self._failure: tuple[str, str, str] | None = None
+        self._failure: dict[str, object] | None = None
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._streams: dict[str, Stream] = {}
@@ -101,8 +104,7 @@ class Client:
         """Wait for a connection other than `instead_of`. Raises BetcodeError when the client has given up."""
         while self._connection is None or self._connection is instead_of:
             if self._failure is not None:
-                code, message, hint = self._failure
-                raise BetcodeError(code, message, hint=hint)
+                raise error_of(self._failure)
             await self._changed.wait()
         return self._connection
 
@@ -180,15 +182,16 @@ class Client:
                     lost = error
                 await asyncio.sleep(self._wait_s(lost, loop.time()))
         except BetcodeError as error:
-            self._failure = (error.code, str(error), error.hint)
+            self._failure = error.view()
         finally:
             if self._failure is None:
-                self._failure = ("daemon.unreachable", "this client was closed", "Open another one.")
+                closed = BetcodeError("daemon.unreachable", "this client was closed", hint="Open another one.")
+                self._failure = closed.view()
             self._announce()
 
     async def _open(self) -> Connection:
         try:
-            return await Connection.open(self._path, self._hello, self._deliver)
+            return await Connection.open(self._path, self._hello, self._deliver, urgent=self._urgent)
         except NOBODY_THERE as error:
             if self._start_daemon is None or self._stopped:
                 if not self._ever:
@@ -199,7 +202,7 @@ class Client:
                 raise unreachable(error) from error
             raise
         await self._start_daemon()
-        return await Connection.open(self._path, self._hello, self._deliver)
+        return await Connection.open(self._path, self._hello, self._deliver, urgent=self._urgent)
 
     async def _held(self, connection: Connection) -> ConnectionLost:
         """Wait for the end of a connection and take it back."""
@@ -223,6 +226,8 @@ class Client:
             )
         if wait_s is None:
             raise unreachable(lost)
+        if isinstance(lost, BetcodeError) and lost.refusal is not None:
+            return max(wait_s, min(lost.refusal.retry_after_ms / 1000, limits.REQUEST_WAIT_S))
         if goodbye is not None and goodbye.retry_after_s is not None:
             return max(wait_s, min(goodbye.retry_after_s, limits.REQUEST_WAIT_S))
         return wait_s

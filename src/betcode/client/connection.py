@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import http
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec import to_builtins
 from msgspec.structs import replace as change
 from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from betcode.model import limits
-from betcode.model.errors import CODES, BetcodeError
+from betcode.model.errors import BetcodeError, error_of
 from betcode.model.frames import (
     PROTOCOL,
+    URGENT_PATH,
     Failed,
     Frame,
     Goodbye,
@@ -36,6 +39,8 @@ from betcode.wire.client_api import check, decode_frame, encode_request
 
 URI = "ws://localhost/v1"
 """The host part is only for the HTTP header; the socket is a file."""
+URGENT_URI = f"ws://localhost{URGENT_PATH}"
+"""For a client that only answers questions and stops work."""
 
 R = TypeVar("R", bound=Request)
 
@@ -46,13 +51,6 @@ class ConnectionLost(Exception):
     def __init__(self, why: str, goodbye: Goodbye | None = None) -> None:
         super().__init__(why)
         self.goodbye = goodbye
-
-
-def refusal(failed: Failed) -> BetcodeError:
-    """The daemon's error as ours. A code from a newer daemon counts as internal and is shown in the text."""
-    if failed.code in CODES:
-        return BetcodeError(failed.code, failed.message, hint=failed.hint)
-    return BetcodeError("internal", f"{failed.message} ({failed.code})", hint=failed.hint)
 
 
 class Connection:
@@ -69,12 +67,15 @@ class Connection:
         self._reader = asyncio.create_task(self._read(), name="connection reader")
 
     @classmethod
-    async def open(cls, socket_path: Path, hello: Hello, deliver: Callable[[Frame], None]) -> Connection:
+    async def open(
+        cls, socket_path: Path, hello: Hello, deliver: Callable[[Frame], None], *, urgent: bool = False
+    ) -> Connection:
         """Connect and agree on a protocol version.
 
         Args:
             socket_path: the daemon's socket.
             hello: who this client is; its `protocol` is filled in here.
+            urgent: only what is never refused will be asked for (`core.admission.NEVER_REFUSED`).
             deliver: called with each SessionFrame, SessionsFrame and RawFrame, in order. It must not block.
 
         Raises:
@@ -86,7 +87,7 @@ class Connection:
             async with asyncio.timeout(limits.HELLO_WAIT_S):
                 socket = await unix_connect(
                     str(socket_path),
-                    URI,
+                    URGENT_URI if urgent else URI,
                     compression=None,
                     proxy=None,
                     max_size=limits.FRAME_BYTES_MAX,
@@ -105,11 +106,7 @@ class Connection:
         except InvalidStatus as refused:
             if refused.response.status_code != http.HTTPStatus.SERVICE_UNAVAILABLE:
                 raise ConnectionLost(f"the socket is not that of a daemon: {refused}") from refused
-            raise BetcodeError(
-                "limit.connections",
-                "the daemon has as many clients as it admits",
-                hint="Close some, such as terminals that watch a session, and try again.",
-            ) from refused
+            raise turned_away(bytes(refused.response.body or b"")) from refused
         except (WebSocketException, EOFError) as error:
             raise ConnectionLost(f"the connection ended before the daemon's welcome: {error}") from error
         return cls(socket, welcome, deliver)
@@ -128,7 +125,7 @@ class Connection:
                     hint="Restart the daemon with this version: betcode daemon stop; betcode daemon start",
                 )
             case Failed():
-                raise refusal(frame)
+                raise error_of(to_builtins(frame))
             case Goodbye():
                 raise ConnectionLost(frame.reason, frame)
             case _:
@@ -206,7 +203,7 @@ class Connection:
             case Failed():
                 reply = self._waiting.get(frame.re)
                 if reply is not None and not reply.done():
-                    reply.set_exception(refusal(frame))
+                    reply.set_exception(error_of(to_builtins(frame)))
             case SessionFrame() | SessionsFrame() | RawFrame():
                 self._deliver(frame)
             case Goodbye():
@@ -219,6 +216,18 @@ class Connection:
             why = self._goodbye.reason if self._goodbye is not None else f"the connection to the daemon ended: {closed}"
             self._lost = ConnectionLost(why, self._goodbye)
         return self._lost
+
+
+def turned_away(body: bytes) -> BetcodeError:
+    """The error of a daemon that admits no more clients; the body of an older one is a sentence."""
+    try:
+        return error_of(json.loads(body))
+    except (ValueError, KeyError, TypeError):
+        return BetcodeError(
+            "limit.connections",
+            "the daemon has as many clients as it admits",
+            hint="Close some, such as terminals that watch a session, and try again.",
+        )
 
 
 def prepared(request: Request) -> bytes:

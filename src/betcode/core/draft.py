@@ -82,8 +82,12 @@ class Draft:
 
     def refuse(self, ticket: int, code: str, message: str, hint: str) -> None:
         """Tell whoever waits that it is not done."""
+        self.turn_away(ticket, BetcodeError(code, message, hint=hint))
+
+    def turn_away(self, ticket: int, error: BetcodeError) -> None:
+        """Tell whoever waits that it is not done, for a reason that is made already."""
         if ticket:
-            self.effects.append(Refuse(ticket, BetcodeError(code, message, hint=hint)))
+            self.effects.append(Refuse(ticket, error))
 
     def put_message(self, message: Message) -> None:
         """Store a message; one with an outcome leaves the session's list."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from msgspec.structs import replace as change
 
 from betcode.core import foreign, recovery, resting, shortfall, silence
+from betcode.core.admission import queue_full, slots_full
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.effects import Say, StartProcess, Write
@@ -53,20 +54,10 @@ def submit(draft: Draft, request: Submit) -> None:
         draft.refuse(request.ticket, "session.closed", "the session is closed", "Start another one: betcode run PROMPT")
         return
     if len(session.messages) >= draft.policy.messages_waiting_max:
-        draft.refuse(
-            request.ticket,
-            "session.queue_full",
-            f"{len(session.messages)} messages already wait in this session",
-            "Wait until some of them are done, or cancel them.",
-        )
+        draft.turn_away(request.ticket, queue_full(len(session.messages)).error())
         return
     if session.gate.full and not session.messages:
-        draft.refuse(
-            request.ticket,
-            "session.queue_full",
-            "other sessions have all slots, and as many as may wait for one already",
-            "Send it again later, or raise `daemon.slots` or `daemon.queue` in the settings.",
-        )
+        draft.turn_away(request.ticket, slots_full().error())
         return
     message = Message(
         id=request.message_id,

@@ -40,6 +40,9 @@ PREVIEW_FACTS = (Delta, AnswerStarted, BlockStarted, BlockStopped, ApiRetry, Too
 QUIET_REMARKS = frozenset({"status", "keep_alive", "system/status", "progress", "attachment"})
 """Remarks that would only fill the screen."""
 
+SHED = "too much is written in all sessions at once: this answer is shown when it is complete"
+"""Where previews are left out."""
+
 
 @dataclass(slots=True)
 class OpenBlock:
@@ -52,6 +55,8 @@ class OpenBlock:
     scope: str
     parts: list[str] = field(default_factory=list)
     length: int = 0
+    shed: bool = False
+    """Its text is shown when it is complete, and not before."""
 
     def text_from(self, offset: int) -> str:
         """The text after the first `offset` characters, looking only at the parts it needs."""
@@ -88,6 +93,18 @@ class Transcript:
     def clean(self) -> bool:
         """Whether nothing is half shown: from here the run need not be read again."""
         return not self.open
+
+    @property
+    def chars(self) -> int:
+        """Text of all open blocks."""
+        return sum(block.length for block in self.open.values())
+
+    def shed(self) -> None:
+        """Let go of it, for want of room. Each block is shown whole when it is complete."""
+        for block in self.open.values():
+            block.parts, block.length, block.shed = [], 0, True
+        self.passing["previews"] = Passing("previews", SHED)
+        self.version += 1
 
     def previews(self) -> list[Preview]:
         """All open blocks, whole, for a client that comes in the middle."""
@@ -165,7 +182,9 @@ class Transcript:
 
     def _append(self, fact: Delta) -> None:
         block = self.open.get(fact.scope)
-        if block is not None and block.index == fact.index and block.length < limits.PREVIEW_TEXT_CHARS:
+        if block is None or block.shed or block.index != fact.index:
+            return
+        if block.length < limits.PREVIEW_TEXT_CHARS:
             block.parts.append(fact.text)
             block.length += len(fact.text)
 

@@ -238,7 +238,7 @@ class _App:
         pages = Pages(registry, metrics, status, lambda: len(self.conversations))
 
         async def serve_client(channel: SocketChannel) -> None:
-            conversation = Conversation(channel, registry, daemon, self.log)
+            conversation = Conversation(channel, registry, daemon, self.log, urgent=channel.urgent)
             self.conversations.add(conversation)
             try:
                 await conversation.serve()

@@ -13,6 +13,19 @@ from typing import Any
 
 from msgspec.structs import replace as change
 
+from betcode.core.admission import (
+    LOCAL,
+    NEVER_REFUSED,
+    Ceilings,
+    Kind,
+    Load,
+    Rates,
+    Refused,
+    admit,
+    kind_of,
+    not_urgent,
+)
+from betcode.engine.admission import Pace
 from betcode.engine.feed import Subscription
 from betcode.engine.ports import Channel, Log
 from betcode.engine.registry import Registry
@@ -27,7 +40,6 @@ from betcode.model.frames import (
     Attach,
     Create,
     Detach,
-    Failed,
     Frame,
     Goodbye,
     Hello,
@@ -40,7 +52,7 @@ from betcode.model.frames import (
 )
 from betcode.model.ids import SessionId
 from betcode.model.policy import Policy
-from betcode.wire.client_api import decode_request, encode_frame, request_id
+from betcode.wire.client_api import decode_request, encode_frame, failed, request_id
 
 CAPABILITIES = ["attach", "watch", "steer", "permissions", "previews"]
 
@@ -88,8 +100,26 @@ class Bell:
 class Conversation:
     """Serves one channel until it ends or `leave` is called."""
 
-    def __init__(self, channel: Channel, registry: Registry, daemon: Daemon, log: Log) -> None:
-        """Nothing happens before `serve`."""
+    def __init__(
+        self,
+        channel: Channel,
+        registry: Registry,
+        daemon: Daemon,
+        log: Log,
+        *,
+        urgent: bool = False,
+        rates: Rates = LOCAL,
+    ) -> None:
+        """Nothing happens before `serve`.
+
+        Args:
+            channel: the client.
+            registry: the sessions.
+            daemon: what it belongs to.
+            log: gets the client's trace.
+            urgent: it may only ask for what is never refused, since it is one more than the daemon admits.
+            rates: how fast it may make sessions and send messages; a listener for other machines gives `remote`.
+        """
         self._channel = channel
         self._registry = registry
         self._daemon = daemon
@@ -103,6 +133,8 @@ class Conversation:
         """The task is at it: what came later must not overtake it."""
         self._subscriptions: dict[SessionId, Subscription] = {}
         self._taps: dict[SessionId, TapPlace] = {}
+        self._urgent = urgent
+        self._pace = Pace(rates)
         self._person = False
         self._watching = False
         self._changed: set[SessionId] = set()
@@ -211,6 +243,8 @@ class Conversation:
         self._ended.set()
 
     async def _handle(self, request: AnyRequest) -> dict[str, Any] | None:
+        if self._urgent and kind_of(request) not in NEVER_REFUSED:
+            raise not_urgent(request).error()
         match request:
             case Hello():
                 raise BetcodeError("frame.unexpected", "hello came twice", hint="Send it once, as the first frame.")
@@ -229,20 +263,18 @@ class Conversation:
                 return {"within_s": stop_within_s(self._registry.world.policy, end_sessions=request.end_sessions)}
             case Create() if not request.options.trace_id:
                 options = change(request.options, trace_id=self._trace_id)
-                return await self._daemon.requests.handle(change(request, options=options), self._name)
+                return await self._daemon.requests.handle(change(request, options=options), self._name, "", self._pace)
             case _:
-                return await self._daemon.requests.handle(request, self._name, self._trace_id)
+                return await self._daemon.requests.handle(request, self._name, self._trace_id, self._pace)
 
     async def _attach(self, request: Attach) -> dict[str, Any]:
         session = self._registry.find(request.session)
         attached = self._daemon.attached
-        admitted = self._registry.world.policy.clients_per_session_max
-        if session not in self._subscriptions and attached.get(session, 0) >= admitted:
-            raise BetcodeError(
-                "limit.connections",
-                f"{attached[session]} clients are attached to this session",
-                hint="Close one of them.",
-            )
+        if session not in self._subscriptions:
+            most = Ceilings(session_clients=self._registry.world.policy.clients_per_session_max)
+            decision = admit(Kind.SUBSCRIPTION, Load(session_clients=attached.get(session, 0)), most, 0.0)
+            if isinstance(decision, Refused):
+                raise decision.error()
         self._unsubscribe(session)
         feed = self._registry.runner(session).feed
         epoch, seq = (feed.epoch, feed.seq) if request.from_end else (request.epoch or feed.epoch, request.seq)
@@ -348,4 +380,4 @@ class Conversation:
         await self._channel.send(encode_frame(frame))
 
     async def _fail(self, re: int, error: BetcodeError) -> None:
-        await self._send(Failed(re=re, code=error.code, message=str(error), hint=error.hint))
+        await self._send(failed(re, error))

@@ -14,6 +14,7 @@ import msgspec
 
 from betcode.core.transcript import Transcript
 from betcode.engine.ports import Store
+from betcode.engine.previews import Previews
 from betcode.model import limits
 from betcode.model.events import Passing, Preview
 from betcode.model.frames import SessionFrame
@@ -57,8 +58,9 @@ class Made(NamedTuple):
 class Feed:
     """Published state of one session. Only its runner changes it; all in one event loop."""
 
-    def __init__(self, session: SessionId, epoch: int, seq: int) -> None:
-        """`epoch`, `seq`: the last event that is durable."""
+    def __init__(self, session: SessionId, epoch: int, seq: int, room: Previews | None = None) -> None:
+        """`epoch`, `seq`: the last event that is durable. `room`: what it shares for previews; None: one of its own."""
+        self._room = room or Previews()
         self.session = session
         self.epoch = epoch
         self.seq = seq
@@ -94,6 +96,12 @@ class Feed:
         """Show the open blocks of this transcript. Its version counts anew."""
         self.transcript = transcript
         self._followed += 1
+        self._room.note(self.session, self, transcript.chars)
+
+    def shed(self) -> None:
+        """Show no previews of the open blocks: all sessions write too much, and this one most of it."""
+        self.transcript.shed()
+        self._ring()
 
     def go_on_from(self, epoch: int, seq: int) -> None:
         """The session is stored up to here. Events that were never published are then read from the store.
@@ -109,6 +117,10 @@ class Feed:
 
     def wake(self) -> None:
         """Tell the subscribers that there may be something new."""
+        self._room.note(self.session, self, self.transcript.chars)
+        self._ring()
+
+    def _ring(self) -> None:
         for listener in self.listeners:
             listener.set()
 

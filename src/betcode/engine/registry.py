@@ -174,6 +174,10 @@ class Registry:
             )
         raise BetcodeError("session.not_found", f"no session {given!r}", hint="See: betcode sessions list")
 
+    def has_conversation(self, key: str) -> bool:
+        """Whether a session was made under this key."""
+        return bool(key) and any(row.claude_session_id == key for row in self._rows.values())
+
     def knows(self, session: SessionId) -> bool:
         """Whether there is a session with exactly this id."""
         return session in self._rows

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import msgspec
 
 from betcode.core import inputs
 from betcode.core.permissions import settled_text
+from betcode.engine.admission import Admission, Pace
 from betcode.engine.deletion import delete
 from betcode.engine.quarantine import show_odd
 from betcode.engine.registry import Registry, deleted, question_view, summary_view
@@ -37,21 +39,28 @@ class Requests:
         self._registry = registry
         self._status = status
         self._resolve_directory = resolve_directory
+        self._admission = Admission(registry)
 
     @staticmethod
     def view(summary: Summary) -> dict[str, Any]:
         """A summary as a reply's body holds it."""
         return summary_view(summary)
 
-    async def handle(self, request: AnyRequest, client: str, trace_id: str = "") -> dict[str, Any]:
-        """Do it for `client`, in its trace, and return the reply's body. Raises BetcodeError: then it was not done."""
+    async def handle(
+        self, request: AnyRequest, client: str, trace_id: str = "", pace: Pace | None = None
+    ) -> dict[str, Any]:
+        """Do it for `client`, in its trace and at its pace, and return the reply's body.
+
+        Raises BetcodeError: then it was not done.
+        """
         registry = self._registry
         match request:
             case frames.Ping():
                 return {}
             case frames.GetStatus():
                 sessions = [self.view(s) for s in registry.summaries()]
-                return self._status() | {"pool": registry.world.slots.view(), "sessions": sessions}
+                load = {"pool": registry.world.slots.view(), "load": self._admission.view()}
+                return self._status() | load | {"sessions": sessions}
             case frames.ListSessions():
                 chosen = registry.summaries(limit=request.limit, closed=request.closed)
                 return {"sessions": [self.view(s) for s in chosen]}
@@ -64,11 +73,11 @@ class Requests:
             case frames.Events():
                 return await self._events(request)
             case frames.Create():
-                return await self._create(request)
+                return await self._create(request, pace or Pace())
             case frames.Answer():
                 return await self._answer(request, client)
             case frames.Send():
-                return await self._send(request, client, trace_id)
+                return await self._send(request, client, trace_id, pace or Pace())
             case frames.Queue():
                 return self._queue(registry.find(request.session))
             case frames.Quarantine() | frames.QuarantinedLine() | frames.GetDrift():
@@ -80,8 +89,10 @@ class Requests:
             case _:
                 return await self._control(request, client)
 
-    async def _create(self, request: frames.Create) -> dict[str, Any]:
+    async def _create(self, request: frames.Create, pace: Pace) -> dict[str, Any]:
         registry = self._registry
+        if not registry.has_conversation(request.key):
+            self._admission.session(pace)
         directory = self._resolve_directory(request.directory)
         history: Sequence[Event] = ()
         if request.imports:
@@ -142,16 +153,18 @@ class Requests:
     async def _ask(self, given: str, make: Callable[[int], inputs.Input]) -> dict[str, Any]:
         return await self._registry.runner(self._registry.find(given)).ask(make)
 
-    async def _send(self, request: frames.Send, client: str, trace_id: str) -> dict[str, Any]:
+    async def _send(self, request: frames.Send, client: str, trace_id: str, pace: Pace) -> dict[str, Any]:
         session = self._registry.find(request.session)
         known = await self._registry.message(request.key)
         runner = self._registry.runner(session)
         if known is None:
             runner.traces.came(request.key, trace_id)
-        await runner.look()  # what somebody said elsewhere in the meantime, this message must not be told without
-        body = await runner.ask(
-            lambda t: inputs.Submit(t, MessageId(request.key), request.text, client, known, request.steer)
-        )
+        admitted = self._admission.message(runner, request, pace) if known is None else nullcontext()
+        with admitted:
+            await runner.look()  # what somebody said elsewhere in the meantime, this message must not be told without
+            body = await runner.ask(
+                lambda t: inputs.Submit(t, MessageId(request.key), request.text, client, known, request.steer)
+            )
         if not body["duplicate"]:
             runner.traces.accepted(request.key, client)
         return body

@@ -70,7 +70,7 @@ class SessionRunner:
         self._run_log = self.log
         self.traces = Traces(self.log, row.options.trace_id)
         self.session: Session = from_rows(row, tuple(messages), tuple(permissions))
-        self.feed = Feed(row.id, row.epoch, row.seq)
+        self.feed = Feed(row.id, row.epoch, row.seq, world.previews)
         self.link: Link | None = None
         self._inbox: asyncio.Queue[Any] = asyncio.Queue(limits.INBOX_LENGTH)
         self._tickets: dict[int, asyncio.Future[dict[str, Any]]] = {}

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from betcode.core.admission import DELIVERED, Ceilings
 from betcode.engine.ports import Clock, Launcher, Log, Marks, Meter, Store
+from betcode.engine.previews import Previews
 from betcode.engine.slots import Slots
 from betcode.model import limits
 from betcode.model.events import Event
@@ -38,6 +40,10 @@ class World:
     """What the processes of all sessions together may use (PS-9)."""
     policy: Policy = DEFAULT
     """What a user may set; a reload replaces it, and the next decision goes by the new one."""
+    ceilings: Ceilings = DELIVERED
+    """How much clients may ask for at once, beside what the policy says."""
+    previews: Previews = field(default_factory=Previews)
+    """The text that all sessions are writing."""
     is_directory: Callable[[str], bool] = lambda path: True
     """Whether a session's directory is there. It blocks."""
     erase: Callable[[SessionId], None] = lambda session: None

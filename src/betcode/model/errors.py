@@ -6,8 +6,10 @@ meaning. `docs/errors.md` is generated from it. A code is public: clients and te
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import IntEnum
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -105,6 +107,8 @@ CODES: dict[str, Code] = {
     "salvage.nothing": Code(Exit.BAD_ARGUMENTS, "The file has no whole row of BetCode's in it."),
     "salvage.failed": Code(Exit.INTERNAL, "The salvaged rows could not be written."),
     "limit.connections": Code(Exit.RATE_LIMITED, "As many clients are connected as the daemon admits."),
+    "limit.messages": Code(Exit.RATE_LIMITED, "As many messages run or wait in all sessions as the daemon takes."),
+    "limit.rate": Code(Exit.RATE_LIMITED, "The client makes sessions or messages faster than it may."),
     "limit.memory": Code(Exit.AGENT_ERROR, "claude and its tools used more memory than allowed, and were ended."),
     "limit.memory_near": Code(Exit.AGENT_ERROR, "claude and its tools use nearly as much memory as allowed."),
     "limit.deletions": Code(Exit.RATE_LIMITED, "As many deleted messages are remembered as there is room for."),
@@ -114,21 +118,59 @@ CODES: dict[str, Code] = {
 }
 
 
-class BetcodeError(Exception):
-    """What happened (`str(e)`), what to do about it (`hint`), how to match it (`code`, a key of `CODES`)."""
+EXHAUSTED = "RESOURCE_EXHAUSTED"
+"""`status` of an error that says nothing but: not now, there is too much of it."""
 
-    def __init__(self, code: str, message: str, *, hint: str) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Which bound a refused request would have passed."""
+
+    limit: str
+    """Its name; that of the setting where it is one."""
+    scope: str
+    """Whose it is: `session`, `client` or `daemon`."""
+    retry_after_ms: int
+    """When the same may be tried again."""
+
+
+class BetcodeError(Exception):
+    """What happened (`str(e)`), what to do about it (`hint`), how to match it (`code`, a key of `CODES`).
+
+    `refusal` is there when a limit was reached: the same request may succeed later.
+    """
+
+    def __init__(self, code: str, message: str, *, hint: str, refusal: Refusal | None = None) -> None:
         """Raise ValueError for a code that the catalogue lacks: that is a defect of the caller."""
         if code not in CODES:
             raise ValueError(f"error code {code!r} is not in the catalogue")
         super().__init__(message)
         self.code = code
         self.hint = hint
+        self.refusal = refusal
+
+    def view(self) -> dict[str, object]:
+        """As programs get it: `code`, `message`, `hint`; of a refusal also `status` and what `Refusal` has."""
+        told: dict[str, object] = {"code": self.code, "message": str(self), "hint": self.hint}
+        if self.refusal is not None:
+            told |= {"status": EXHAUSTED, **asdict(self.refusal)}
+        return told
 
     @property
     def exit_status(self) -> int:
-        """The exit status of a command that ends with this error."""
-        return int(CODES[self.code].exit)
+        """The exit status of a command that ends with this error; a limit of a newer daemon is one too."""
+        return int(Exit.RATE_LIMITED if self.refusal is not None else CODES[self.code].exit)
+
+
+def error_of(told: Mapping[str, Any]) -> BetcodeError:
+    """The error of a `BetcodeError.view`. A code that this version does not know is shown in the text."""
+    code, message, hint = str(told["code"]), str(told["message"]), str(told["hint"])
+    refusal = None
+    if told.get("status") == EXHAUSTED:
+        refusal = Refusal(str(told["limit"]), str(told["scope"]), max(0, int(told["retry_after_ms"] or 0)))
+    if code not in CODES:
+        code, message = "internal", f"{message} ({code})"
+    return BetcodeError(code, message, hint=hint, refusal=refusal)
 
 
 def exit_status(code: str) -> int:

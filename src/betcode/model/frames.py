@@ -16,6 +16,9 @@ from betcode.model.rows import Options
 
 PROTOCOL = 1
 """The version this program speaks."""
+URGENT_PATH = "/v1/urgent"
+"""HTTP path of a connection that attaches to nothing and sends nothing new: it is let in beyond the usual bound, so
+that questions can be answered and turns stopped whatever else goes on."""
 
 
 class Request(Struct, frozen=True, kw_only=True, tag_field="op"):
@@ -223,7 +226,7 @@ class GetDrift(Request, frozen=True, kw_only=True, tag="drift"):
 
 
 class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
-    """Reply: `daemon`, `database`, `claude`, `memory`, `pool`, `sessions`."""
+    """Reply: `daemon`, `database`, `claude`, `memory`, `pool`, `load`, `sessions`."""
 
 
 class Stop(Request, frozen=True, kw_only=True, tag="stop"):
@@ -322,12 +325,20 @@ class Reply(Frame, frozen=True, kw_only=True, tag="reply"):
 
 
 class Failed(Frame, frozen=True, kw_only=True, tag="error"):
-    """The request `re` was not done (0: the frame could not be read). `code` is in `docs/errors.md`."""
+    """The request `re` was not done (0: the frame could not be read). `code` is in `docs/errors.md`.
+
+    `status` is `RESOURCE_EXHAUSTED` when a limit was reached: then `limit` is its name, `scope` says whose it is
+    (`session`, `client` or `daemon`), and the same request may be sent again after `retry_after_ms`.
+    """
 
     re: int
     code: str
     message: str
     hint: str
+    status: str = ""
+    limit: str = ""
+    scope: str = ""
+    retry_after_ms: int | None = None
 
 
 class SessionFrame(Frame, frozen=True, kw_only=True, tag="events"):

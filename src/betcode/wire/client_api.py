@@ -18,6 +18,7 @@ from betcode.model.frames import (
     AnyRequest,
     Create,
     Events,
+    Failed,
     Frame,
     Hello,
     ListSessions,
@@ -68,6 +69,11 @@ def encode_request(request: Request) -> bytes:
 def encode_frame(frame: Frame) -> bytes:
     """One frame of the daemon."""
     return _encode(frame)
+
+
+def failed(re: int, error: BetcodeError) -> Failed:
+    """The frame that tells a client of an error of its request `re`."""
+    return msgspec.convert({"type": "error", "re": re, **error.view()}, Failed)
 
 
 def decode_frame(data: bytes | str) -> AnyFrame:

@@ -14,8 +14,8 @@ from betcode.adapters.sqlite import decisions, odd_lines
 from betcode.adapters.sqlite.checked import INSERT, read, replacing, sealed
 from betcode.adapters.sqlite.errors import defect
 from betcode.adapters.sqlite.tables import TABLE
-from betcode.model import limits
-from betcode.model.errors import BetcodeError
+from betcode.model import admission_limits, limits
+from betcode.model.errors import BetcodeError, Refusal
 from betcode.model.ids import MessageId, SessionId
 from betcode.model.rows import Deletion, Message, SessionRow, Tombstone
 from betcode.model.states import MessageState, SessionState
@@ -50,6 +50,7 @@ def delete(connection: apsw.Connection, row: SessionRow, deletion: Deletion, rev
             "limit.deletions",
             f"the keys of {limits.TOMBSTONES_MAX} deleted messages are remembered, and there is room for no more",
             hint="Close the session instead; the oldest keys are forgotten after `storage.message_key_days`.",
+            refusal=Refusal("tombstones_max", "daemon", admission_limits.RETRY_DELETIONS_MS),
         )
     connection.execute("DELETE FROM permissions WHERE session = ?", (row.id,))
     decisions.forget(connection, row.id)

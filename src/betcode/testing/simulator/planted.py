@@ -24,6 +24,7 @@ from betcode.core.life import Session
 from betcode.core.recovery import Moment, Stored, Way
 from betcode.core.turn import Turn
 from betcode.engine import committer, conversation, feed, requests
+from betcode.engine.admission import Pace
 from betcode.keeper.decide import StdinBook
 from betcode.model.conversation import Conversation
 from betcode.model.frames import Attach, Send
@@ -133,9 +134,9 @@ def _cursor_ignored() -> AbstractContextManager[None]:
 def _message_to_another_session() -> AbstractContextManager[None]:
     send = requests.Requests._send
 
-    async def astray(self: requests.Requests, request: Send, client: str, trace_id: str) -> dict[str, Any]:
+    async def astray(self: requests.Requests, request: Send, client: str, trace_id: str, pace: Pace) -> dict[str, Any]:
         newest = self._registry.summaries(limit=1)
-        return await send(self, change(request, session=newest[0].id) if newest else request, client, trace_id)
+        return await send(self, change(request, session=newest[0].id) if newest else request, client, trace_id, pace)
 
     return _replaced(requests.Requests, "_send", astray)
 
