@@ -307,6 +307,7 @@ def on_result(draft: Draft, fact: TurnResult) -> None:
             duration_ms=fact.duration_ms,
             cost_usd=fact.cost_usd,
             usage=fact.usage,
+            models=fact.models,
             denials=list(fact.denials),
             errors=list(fact.errors),
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from betcode.core.instant import iso
 from betcode.engine.ports import Clock, Launcher, Log, Marks, Meter, Store
 from betcode.engine.slots import Slots
 from betcode.model import limits
@@ -44,5 +45,7 @@ class World:
     """Removes all files of a session, if there are any. It blocks, and raises BetcodeError `store.failed`."""
     history: Callable[[Options, str], Sequence[Event]] = lambda options, conversation: ()
     """What was said in a conversation of claude's own. It blocks. Raises BetcodeError `import.not_found`."""
+    day_of: Callable[[float], str] = lambda unix_s: iso(unix_s)[:10]
+    """The local day of a time (Unix seconds), such as `2026-11-27`."""
     repair: Callable[[str], str] = lambda cause: ""
     """Has the database repaired, for this reason; returns the state that it is in then."""
