@@ -13,8 +13,9 @@ from msgspec.structs import replace as change
 from betcode.adapters.sqlite import schema, statements, usage
 from betcode.adapters.sqlite.errors import StoreError
 from betcode.adapters.sqlite.schema import MIGRATIONS
-from betcode.cli.usage import dollars, usage_table
+from betcode.cli.usage import usage_table
 from betcode.core import usage as core
+from betcode.core.spent import dollars
 from betcode.model.events import TurnEnded
 from betcode.model.facts import TurnResult
 from betcode.model.ids import SessionId

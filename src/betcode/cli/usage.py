@@ -9,6 +9,7 @@ import click
 from betcode.cli.complete import sessions
 from betcode.cli.invocation import Invocation, pass_invocation
 from betcode.cli.output import counted, say, say_json, table
+from betcode.core.spent import dollars
 from betcode.model.usage import DAYS_MAX
 
 _HEADS = {"day": "DAY", "session": "SESSION", "model": "MODEL"}
@@ -70,11 +71,6 @@ def usage_table(body: dict[str, Any]) -> str:
 def _cells(one: dict[str, Any]) -> list[str]:
     names = ("turns", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
     return [*(f"{one[name]:,}" for name in names), dollars(one["cost_usd"])]
-
-
-def dollars(amount: float) -> str:
-    """An amount for people: cents, and below a cent as much as tells it from nothing."""
-    return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.5f}"
 
 
 def _nothing(body: dict[str, Any]) -> str:

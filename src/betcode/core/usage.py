@@ -62,6 +62,11 @@ def turn_models(
     return {} if use == NOTHING else {UNKNOWN_MODEL: use}
 
 
+def cost_usd(models: Mapping[str, Use] | None, total_usd: float, before_usd: float) -> float:
+    """What one turn has cost; see `turn_models`."""
+    return sum(use.cost_usd for use in turn_models(models, {}, total_usd, before_usd).values())
+
+
 def turns(rows: Iterable[TurnRow], day_of: Callable[[str], str]) -> list[Turn]:
     """Each turn once, with what it used.
 

@@ -54,6 +54,7 @@ from betcode.engine.requests import Requests
 from betcode.engine.restore import restore_all
 from betcode.engine.room import watch_memory
 from betcode.engine.slots import Slots
+from betcode.engine.spending import watch_costs
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -293,6 +294,7 @@ class _App:
         registry.beside("sweep deleted sessions", sweep_leftovers(registry))
         registry.beside("look for other claudes", watch(registry.running))
         registry.beside("watch the memory of all sessions", watch_memory(registry))
+        registry.beside("look at cost limits", watch_costs(registry.running))
         registry.beside("show life", show_life(self.report.notice, store.works, self.log))
         registry.beside("look at the file of claude", claude.watch())
         registry.beside("keep the database well", database.upkeep.run())
