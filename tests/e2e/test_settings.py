@@ -201,7 +201,7 @@ def test_a_check_for_programs_has_each_problem_in_pieces_and_one_for_people_tell
 def test_at_a_cost_limit_a_message_waits_and_goes_on_when_the_limit_is_raised(
     betcode: Command, made: Installation
 ) -> None:
-    write(made, limits={"cost_per_session_usd": 0.0001})
+    write(made, limits={"cost_per_session_usd": 0.00005})
     first = betcode("run", scripted("one", {"text": "first"}))
     assert (first.status, first.out) == (0, "first\n")
     (session,) = [s["id"] for s in betcode("sessions", "list", "--json").json()["sessions"]]
