@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
 from betcode.core.effects import StartProcess, Write
 from betcode.core.inputs import Tick
-from betcode.core.instant import Instant
+from betcode.core.instant import Instant, iso
 from betcode.core.pool import Claim
 from betcode.core.spent import Spent
 from betcode.core.stance import stance_of
@@ -19,7 +21,7 @@ from betcode.model.facts import RunState, TurnResult
 from betcode.model.ids import SessionId
 from betcode.model.policy import Policy
 from betcode.model.states import MessageState
-from betcode.model.usage import Use
+from betcode.model.usage import TurnRow, Use
 from betcode.testing.builders import Script, life, new_session, result, submit
 
 BOTH = Policy(cost_per_session_usd=2.0, cost_per_day_usd=10.0)
@@ -105,3 +107,35 @@ def test_without_limits_nothing_stops_and_a_session_is_not_copied_for_each_line(
     session = new_session()
     assert spending.counted(session, Policy(), NOON, lambda now: "2026-11-27") is session
     assert Spent(session_usd=1e9, day_usd=1e9).stop == ""
+
+
+class Stored:
+    """The one question of the store that is asked here."""
+
+    def __init__(self, *rows: TurnRow) -> None:
+        self.rows = list(rows)
+
+    async def turns(self, since: str, session: SessionId | None = None) -> list[TurnRow]:
+        return [row for row in self.rows if row.time >= since and session in (None, row.session)]
+
+
+def test_a_restarted_daemon_knows_what_was_spent_and_what_was_not_stored_does_not_count() -> None:
+    def turn(name: str, time: str, dollars: float) -> TurnRow:
+        return TurnRow(session=SessionId(name), epoch=1, seq=1, time=time, models={"opus": Use(cost_usd=dollars)})
+
+    day = "2027-01-15"
+    stored: Any = Stored(turn("a", f"{day}T01:00:00.000Z", 3.0), turn("b", "2027-01-14T23:00:00.000Z", 4.0))
+    session = replace(new_session(), id=SessionId("a"))
+
+    async def spent() -> tuple[Spent, Spent]:
+        spending = Spending()
+        await spending.open(stored, NOON, lambda unix_s: iso(unix_s)[:10])
+        await spending.load(stored, session.id)
+        spending.keep(replace(session, spent=Spent(session_usd=8.0)), lambda: day)  # and the store fails
+        failed = spending.counted(session, BOTH, NOON, lambda now: day).spent
+        await spending.load(stored, session.id)
+        return failed, spending.counted(session, BOTH, NOON, lambda now: day).spent
+
+    failed, again = asyncio.run(spent())
+    assert (failed.session_usd, failed.day_usd) == (8.0, 8.0)
+    assert (again.session_usd, again.day_usd) == (3.0, 3.0)
