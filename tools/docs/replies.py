@@ -110,6 +110,7 @@ BODIES: dict[str, Rows] = {
             "`key` (a local day, a session's id or a model), `turns`, `input_tokens`, `output_tokens`,"
             " `cache_read_tokens`, `cache_write_tokens`, `cost_usd`.",
         ),
+        ("left_off", "whole number", "Rows beyond the 1,000 newest days, or dearest sessions; they are in `total`."),
         ("total", "object", "The same of all together, without `key`; a turn that used two models is one turn."),
         ("windows", "list of objects", "Usage windows of a subscription; none in this version."),
     ),

@@ -54,6 +54,8 @@ def usage(invocation: Invocation, *, session: str, days: int | None, by: str, as
         say_json(body)
     elif body["rows"]:
         say(usage_table(body))
+        if body["left_off"]:
+            say(f"and {counted(body['left_off'], 'more row')}, which the total includes")
     else:
         say(_nothing(body))
     return 0

@@ -223,7 +223,7 @@ class GetDrift(Request, frozen=True, kw_only=True, tag="drift"):
 
 
 class GetUsage(Request, frozen=True, kw_only=True, tag="usage"):
-    """What turns have used. Reply: `by`, `rows`, `total`, `days`, `session`, `windows`.
+    """What turns have used. Reply: `by`, `rows`, `left_off`, `total`, `days`, `session`, `windows`.
 
     `by` is `day` (local days of the daemon's machine), `session` or `model`. Each row has its `key`, `turns`,
     `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens` and `cost_usd`; `total` the same without
