@@ -294,7 +294,7 @@ class _App:
         registry.beside("sweep deleted sessions", sweep_leftovers(registry))
         registry.beside("look for other claudes", watch(registry.running))
         registry.beside("watch the memory of all sessions", watch_memory(registry))
-        registry.beside("look at cost limits", watch_costs(registry.running))
+        registry.beside("look at cost limits", watch_costs(registry.running, registry.world.spending.changed))
         registry.beside("show life", show_life(self.report.notice, store.works, self.log))
         registry.beside("look at the file of claude", claude.watch())
         registry.beside("keep the database well", database.upkeep.run())
@@ -369,6 +369,7 @@ def claude_environment(config: Config, options: Options = NOTHING_CHOSEN) -> dic
 def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world: World) -> None:
     """Use the settings that can change while the daemon runs: the next decision and the next process go by them."""
     world.policy = policy_of(config)
+    world.spending.changed.set()
     set_level(config.daemon.log_level)
     launcher.env_pass = config.agent.env_pass
     launcher.bounds = bounds_of(config)

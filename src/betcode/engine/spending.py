@@ -43,6 +43,8 @@ class Spending:
 
     def __init__(self) -> None:
         """Nothing is known before `open`."""
+        self.changed = asyncio.Event()
+        """Set when a limit may be another one, so that those whom it stops look at once."""
         self._known: dict[SessionId, _Known] = {}
         self._day = ""
         self._day_usd = 0.0
@@ -84,10 +86,13 @@ class Spending:
         return self._day_usd
 
 
-async def watch_costs(running: Callable[[], Iterable[Runner]]) -> None:
-    """From time to time let those decide again that a limit stops: it may have been raised, or the day is over."""
+async def watch_costs(running: Callable[[], Iterable[Runner]], changed: asyncio.Event) -> None:
+    """Let those decide again that a limit stops: when it may have been changed, and from time to time: the day ends."""
     while True:
-        await asyncio.sleep(COST_LOOK_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COST_LOOK_S):
+                await changed.wait()
+        changed.clear()
         for runner in running():
             if runner.session.spent.stop and runner.session.waiting:
                 with suppress(asyncio.QueueFull):  # then it decides soon anyway
