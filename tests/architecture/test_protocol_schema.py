@@ -34,6 +34,7 @@ SPECIAL: dict[str, Any] = {
     "Options.disallow": ("Read",),
     "Options.more": ("--effort=high",),
     "Options.permission_mode": "plan",
+    "GetUsage.by": "session",
 }
 """Values for fields whose type does not say what is allowed."""
 

@@ -195,3 +195,25 @@ def test_a_check_for_programs_has_each_problem_in_pieces_and_one_for_people_tell
     assert (people.status, people.err.splitlines()[0]) == (78, f"warning: {warning}")
     made.paths.settings.write_text('{"daemon": {"unknown": 1}}')
     assert betcode("config", "check").out == "the settings are valid; 1 warning\n"
+
+
+@pytest.mark.req("CF-1")
+def test_at_a_cost_limit_a_message_waits_and_goes_on_when_the_limit_is_raised(
+    betcode: Command, made: Installation
+) -> None:
+    write(made, limits={"cost_per_session_usd": 0.00005})
+    first = betcode("run", scripted("one", {"text": "first"}))
+    assert (first.status, first.out) == (0, "first\n")
+    (session,) = [s["id"] for s in betcode("sessions", "list", "--json").json()["sessions"]]
+    told = [e for e in betcode("sessions", "show", "--json", session).lines() if e["kind"] == "notice"]
+    assert [notice["code"] for notice in told] == ["limit.cost_reached"]
+    assert betcode("send", session, scripted("two", {"text": "second"})).status == 0
+    (message,) = betcode("sessions", "queue", "--json", session).json()["messages"]
+    assert message["state"] == "queued"
+    assert "`limits.cost_per_session_usd` allows; raise it" in message["reason"]
+    write(made, limits={"cost_per_session_usd": 5})
+    reload(made)
+    end = time.monotonic() + 30
+    while betcode("usage", "--session", session, "--json").json()["total"]["turns"] < 2:
+        assert time.monotonic() < end
+    assert betcode("sessions", "queue", "--json", session).json()["messages"] == []

@@ -143,8 +143,8 @@ def test_rows_of_an_older_database_get_their_checksums_and_a_damaged_event_stays
     assert bad(old) == [f"events {A} 1 2"]
     assert old.execute("SELECT name, value FROM meta ORDER BY name").fetchall() == [
         ("oldest_compatible", "5"),
-        ("rev", "2"),
-        ("schema_version", "5"),
+        ("rev", "3"),
+        ("schema_version", "6"),
     ]
     put(old, step(A, 7, events=1))
-    assert old.execute("SELECT rev FROM sessions WHERE id = ?", (A,)).get == 3
+    assert old.execute("SELECT rev FROM sessions WHERE id = ?", (A,)).get == 4

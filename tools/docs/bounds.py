@@ -17,6 +17,7 @@ from tools.docs.reading import source_of
 from betcode.model import limits
 from betcode.model.frames import AnyRequest
 from betcode.model.rows import PASSED_ON, Options
+from betcode.model.usage import BY, DAYS_MAX
 from betcode.wire import client_api
 from betcode.wire.client_api import RULE, TRACE_ID, UUID
 
@@ -65,6 +66,8 @@ MODES = ["", "default", "acceptEdits", "plan"]
 LOW_S, HIGH_S = limits.PERMISSION_TTL_RANGE_S
 
 BOUNDS: dict[str, Bound] = {
+    "GetUsage.by": Bound("`day`, `session` or `model`", {"enum": list(BY)}),
+    "GetUsage.days": numbers(0, DAYS_MAX),
     "session": NAME,
     "Hello.protocol": Bound(f"at most {limits.RULES_MAX} versions", {"maxItems": limits.RULES_MAX}),
     "Hello.client": NAME,

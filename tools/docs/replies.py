@@ -100,6 +100,20 @@ BODIES: dict[str, Rows] = {
             "`first_seen`, `last_seen`; `session` and `example`, empty once that session is deleted.",
         ),
     ),
+    "GetUsage": (
+        ("by", "text", "As asked: `day`, `session` or `model`."),
+        ("days", "whole number", "As asked; 0: all that is stored."),
+        ("session", "text", "The session's id; empty: all sessions that are not deleted."),
+        (
+            "rows",
+            "list of objects",
+            "`key` (a local day, a session's id or a model), `turns`, `input_tokens`, `output_tokens`,"
+            " `cache_read_tokens`, `cache_write_tokens`, `cost_usd`.",
+        ),
+        ("left_off", "whole number", "Rows beyond the 1,000 newest days, or dearest sessions; they are in `total`."),
+        ("total", "object", "The same of all together, without `key`; a turn that used two models is one turn."),
+        ("windows", "list of objects", "Usage windows of a subscription; none in this version."),
+    ),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),
         (

@@ -34,6 +34,7 @@ VERBS = {
     "send": "betcode.cli.send:send",
     "sessions": "betcode.cli.sessions:sessions",
     "status": "betcode.cli.status:status",
+    "usage": "betcode.cli.usage:usage",
     "version": "betcode.cli.version:version",
 }
 """Where each verb is. Only the one that is used is imported: `betcode status` must not pay for `betcode run`."""
@@ -106,6 +107,7 @@ def cli(
       betcode sessions list                      what there is
       betcode attach ID                          watch a session
       betcode status                             how things are
+      betcode usage                              tokens and cost by day
       betcode doctor                             what is wrong, and what mends it
 
     \b

@@ -32,6 +32,8 @@ VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\*?$"
 """A name, or the beginning of names with a star after it."""
 VARIABLES_MAX = 200
 """Names in `agent.env_pass`; an environment has about 100 variables."""
+DOLLARS_MAX = 1_000_000.0
+"""Beyond it a limit is a typing error."""
 NAME_CHARS_MAX = limits.NAME_CHARS_MAX
 
 Variable = Annotated[str, Meta(pattern=VARIABLE_PATTERN, max_length=NAME_CHARS_MAX)]
@@ -257,6 +259,25 @@ class PermissionConfig(Struct, frozen=True, kw_only=True):
     ] = limits.PERMISSION_TTL_HEADLESS_S
 
 
+class LimitsConfig(Struct, frozen=True, kw_only=True):
+    """What turns may cost, by claude's own list of prices (see `betcode usage`)."""
+
+    cost_per_session_usd: Annotated[
+        float,
+        about(
+            "Dollars that the turns of one session may cost: people are told at 80 %, and at the limit no new turn"
+            " begins; what waits stays queued. 0: no limit.",
+            reload=True,
+            ge=0,
+            le=DOLLARS_MAX,
+        ),
+    ] = 0.0
+    cost_per_day_usd: Annotated[
+        float,
+        about("The same for all sessions together in one local day.", reload=True, ge=0, le=DOLLARS_MAX),
+    ] = 0.0
+
+
 class StorageConfig(Struct, frozen=True, kw_only=True):
     """The database."""
 
@@ -276,4 +297,5 @@ class Config(Struct, frozen=True, kw_only=True):
     supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
     daemon: DaemonConfig = field(default_factory=DaemonConfig)
     permission: PermissionConfig = field(default_factory=PermissionConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)

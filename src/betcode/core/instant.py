@@ -19,6 +19,11 @@ class Instant:
         return iso(self.unix_s)
 
 
+def unix_s_of(stored: str) -> float:
+    """Unix seconds of a time that `iso` wrote. Raises ValueError for anything else."""
+    return datetime.fromisoformat(stored).timestamp()
+
+
 def iso(unix_s: float) -> str:
     """Unix seconds as ISO 8601, UTC, milliseconds, with a closing Z."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from betcode.core.pool import OPEN, Gate
+from betcode.core.spent import NOTHING_SPENT, Spent
 from betcode.core.turn import Turn, from_stored, to_stored
 from betcode.model.capabilities import UNKNOWN, Capabilities
 from betcode.model.ids import ClaudeSessionId, PermissionId, SessionId
@@ -111,6 +112,8 @@ class Session:
     """Questions that are settled and of which claude is told when there is a slot."""
     gate: Gate = OPEN
     """What the pool lets it do now. Set by the engine before each step, not stored."""
+    spent: Spent = NOTHING_SPENT
+    """What it has cost and may cost. As `gate`; a turn's own cost is added when it ends (`core.cost`)."""
     replacing: bool = False
     """Too much of the process's output cannot be read: it is ended when its turn is over (`core.garbled`)."""
     garbled: bool = False

@@ -97,6 +97,8 @@ def pump(draft: Draft) -> None:
     if session.restart_s is not None:
         restarts = session.process is Process.NONE
         return _explain(draft, "claude is being restarted" if restarts else "it goes on after a while")
+    if session.spent.stop:
+        return _explain(draft, session.spent.stop)
     if not session.gate.begins:
         return _explain(draft, session.gate.why)
     if session.process is Process.NONE:
@@ -298,6 +300,7 @@ def on_result(draft: Draft, fact: TurnResult) -> None:
             duration_ms=fact.duration_ms,
             cost_usd=fact.cost_usd,
             usage=fact.usage,
+            models=fact.models,
             denials=list(fact.denials),
             errors=list(fact.errors),
         )

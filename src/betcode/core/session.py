@@ -17,6 +17,7 @@ from __future__ import annotations
 from random import Random
 
 from betcode.core import (
+    cost,
     ending,
     foreign,
     garbled,
@@ -165,6 +166,7 @@ def _on_fact(draft: Draft, fact: Fact) -> None:
         case TaskList():
             messages.on_tasks(draft, fact)
         case TurnResult():
+            cost.on_result(draft, fact)
             messages.on_result(draft, fact)
             garbled.on_turn_ended(draft)
         case PermissionRequest():

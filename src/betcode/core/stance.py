@@ -36,7 +36,8 @@ def is_withheld(session: Session) -> bool:
 def wants(session: Session) -> bool:
     """Whether nothing but a slot, or the end of its old process, is missing for its next message."""
     stuck = session.held or session.strangers or session.crashed or session.closing or session.closed
-    return not stuck and session.restart_s is None and session.current is None and bool(session.waiting)
+    stopped = bool(stuck or session.spent.stop)
+    return not stopped and session.restart_s is None and session.current is None and bool(session.waiting)
 
 
 def _life(session: Session, claim: Claim) -> Life:

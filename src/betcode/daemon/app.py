@@ -19,7 +19,7 @@ from typing import Any
 
 from betcode import __version__
 from betcode.adapters.claude_binary import ClaudeBinary
-from betcode.adapters.clock import SystemClock
+from betcode.adapters.clock import SystemClock, local_day
 from betcode.adapters.conversations import history
 from betcode.adapters.environment import child_environment
 from betcode.adapters.launcher import KeeperLauncher
@@ -35,7 +35,7 @@ from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
-from betcode.daemon.bounds import bounds_of, clients_max, memory_bytes_max, raise_file_limit
+from betcode.daemon.bounds import bounds_of, clients_max, memory_bytes_max, pool_bounds, raise_file_limit
 from betcode.daemon.claude_watch import ClaudeWatch
 from betcode.daemon.database import Database
 from betcode.daemon.intake_report import size_warning, tell_damage
@@ -54,6 +54,7 @@ from betcode.engine.requests import Requests
 from betcode.engine.restore import restore_all
 from betcode.engine.room import watch_memory
 from betcode.engine.slots import Slots
+from betcode.engine.spending import watch_costs
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -178,11 +179,12 @@ class _App:
                 log=self.log,
                 meter=metrics,
                 line_bytes_max=self.config.supervision.max_payload_bytes,
-                slots=Slots(*_bounds(self.config)),
+                slots=Slots(*pool_bounds(self.config)),
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
                 memory_bytes_max=memory_bytes_max(self.config),
                 policy=policy_of(self.config),
                 is_directory=os.path.isdir,
+                day_of=local_day,
                 erase=lambda session: SessionFiles(self.paths.sessions / session).erase(),
                 repair=database.repair,
                 history=lambda options, name: history(claude_environment(self.config, options), name).events,
@@ -292,6 +294,7 @@ class _App:
         registry.beside("sweep deleted sessions", sweep_leftovers(registry))
         registry.beside("look for other claudes", watch(registry.running))
         registry.beside("watch the memory of all sessions", watch_memory(registry))
+        registry.beside("look at cost limits", watch_costs(registry.running, registry.world.spending.changed))
         registry.beside("show life", show_life(self.report.notice, store.works, self.log))
         registry.beside("look at the file of claude", claude.watch())
         registry.beside("keep the database well", database.upkeep.run())
@@ -358,10 +361,6 @@ async def check_claude(config: Config) -> ClaudeBinary:
     return claude
 
 
-def _bounds(config: Config) -> tuple[int, int, int]:
-    return config.daemon.slots, config.daemon.queue, config.daemon.processes_per_slot
-
-
 def claude_environment(config: Config, options: Options = NOTHING_CHOSEN) -> dict[str, str]:
     """What a claude gets whose session has chosen these options."""
     return child_environment(os.environ, options, config.agent.env_pass)
@@ -370,12 +369,13 @@ def claude_environment(config: Config, options: Options = NOTHING_CHOSEN) -> dic
 def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world: World) -> None:
     """Use the settings that can change while the daemon runs: the next decision and the next process go by them."""
     world.policy = policy_of(config)
+    world.spending.changed.set()
     set_level(config.daemon.log_level)
     launcher.env_pass = config.agent.env_pass
     launcher.bounds = bounds_of(config)
     world.memory_bytes_max = memory_bytes_max(config)
     claude.configured = config.agent.claude
-    world.slots.resize(*_bounds(config))
+    world.slots.resize(*pool_bounds(config))
 
 
 def resolve_directory(given: str) -> str:

@@ -37,3 +37,8 @@ def raise_file_limit(config: Config) -> int:
 def clients_max(config: Config, files: int) -> int:
     """How many clients are let in: with few descriptors at most half of them, or no claude could be started."""
     return min(config.daemon.connections_max, files // 2)
+
+
+def pool_bounds(config: Config) -> tuple[int, int, int]:
+    """What the pool admits: turns at the same time, sessions that wait, processes for each slot."""
+    return config.daemon.slots, config.daemon.queue, config.daemon.processes_per_slot

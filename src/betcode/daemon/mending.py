@@ -26,6 +26,7 @@ from betcode.engine.tasks import Tasks
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.rescue import RescueReport
 from betcode.model.rows import Drift, EventRow, Message, Permission, Quarantined, SessionRow, Tombstone, Transaction
+from betcode.model.usage import TurnRow
 
 T = TypeVar("T")
 
@@ -225,6 +226,10 @@ class MendingStore:
     async def drift(self) -> list[Drift]:
         """All that was new in the output of any claude."""
         return await self._read(lambda s: s.drift())
+
+    async def turns(self, since: str, session: SessionId | None = None) -> list[TurnRow]:
+        """What turns stored since this time have used."""
+        return await self._read(lambda s: s.turns(since, session))
 
     # --- the repair -------------------------------------------------------------------------------------------------
 

@@ -25,5 +25,7 @@ def policy_of(config: Config) -> Policy:
         permission_ttl_s=config.permission.ttl_s,
         messages_waiting_max=config.daemon.messages_waiting_max,
         clients_per_session_max=config.daemon.clients_per_session_max,
+        cost_per_session_usd=config.limits.cost_per_session_usd,
+        cost_per_day_usd=config.limits.cost_per_day_usd,
         message_key_days=config.storage.message_key_days,
     )

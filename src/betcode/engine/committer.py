@@ -73,8 +73,12 @@ class Committer:
             if isinstance(event, Gap):
                 note_gap(self._world, self._log, event)
             self._pending.size += len(row.body)
+        self._world.spending.keep(decision.session, self._today)
         self._pending.rows += decision.rows
         self._pending.effects += decision.effects
+
+    def _today(self) -> str:
+        return self._world.day_of(self._world.clock.now().unix_s)
 
     def flush(self) -> None:
         """What was added may be committed: the session's row agrees with it now."""

@@ -20,6 +20,7 @@ from betcode.model.rows import (
     Tombstone,
     Transaction,
 )
+from betcode.model.usage import TurnRow
 
 
 class Store(Protocol):
@@ -75,6 +76,13 @@ class Store(Protocol):
 
     async def drift(self) -> list[Drift]:
         """All that was new in the output of any claude, by its version."""
+        ...
+
+    async def turns(self, since: str, session: SessionId | None = None) -> list[TurnRow]:
+        """What turns of sessions that are there, or of one, stored since this time, have used, by session and position.
+
+        Before the first of a session stands the one before it, where only that tells what the first one cost.
+        """
         ...
 
 

@@ -65,6 +65,7 @@ class Registry:
         """
         busy = []
         rows = await self.world.store.sessions()
+        await self.world.spending.open(self.world.store, self.world.clock.now(), self.world.day_of)
         behind = await asyncio.to_thread(self._behind_their_marks, rows)
         gone = await asyncio.to_thread(self._without_directory, rows)
         for row in rows:

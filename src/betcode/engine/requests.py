@@ -15,6 +15,7 @@ from betcode.engine.admission import Admission, Pace
 from betcode.engine.deletion import delete
 from betcode.engine.quarantine import show_odd
 from betcode.engine.registry import Registry, deleted, question_view, summary_view
+from betcode.engine.usage import show_usage
 from betcode.model import frames, limits
 from betcode.model.errors import BetcodeError
 from betcode.model.events import Event
@@ -111,8 +112,10 @@ class Requests:
         return error if stone is None else deleted(SessionId(stone.session), stone.deleted_at)
 
     async def _control(self, request: AnyRequest, client: str) -> dict[str, Any]:
-        """Requests that are one input of the session they name."""
+        """Requests that are one input of the session they name, and the last of those that only read."""
         match request:
+            case frames.GetUsage():
+                return await show_usage(self._registry, request)
             case frames.Interrupt():
                 return await self._ask(request.session, lambda t: inputs.Interrupt(t, client))
             case frames.Release():

@@ -165,8 +165,8 @@ class SessionRunner:
         if row is None:
             hint = "See: betcode sessions list"
             raise BetcodeError("session.not_found", f"session {self.id} is not stored", hint=hint)
-        messages = await world.store.open_messages(self.id)
-        permissions = await world.store.open_permissions(self.id)
+        messages, permissions = await world.store.open_messages(self.id), await world.store.open_permissions(self.id)
+        await world.spending.load(world.store, self.id)
         self.session = from_rows(row, tuple(messages), tuple(permissions))
         self._committer.forget()
         self.feed.go_on_from(row.epoch, row.seq)
@@ -314,7 +314,7 @@ class SessionRunner:
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""
         now = self.world.clock.now()
-        before = self.seat.gated(self.session, now.steady_s)
+        before = self.world.counted(self.seat.gated(self.session, now.steady_s), now)
         decision = step(before, news, now, self.world.rng, policy=self.world.policy)
         self.session = decision.session
         self.seat.settle(self.session, now.steady_s)

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from random import Random
 
 from betcode.core.admission import DELIVERED, Ceilings
+from betcode.core.instant import Instant, iso
+from betcode.core.life import Session
 from betcode.engine.ports import Clock, Launcher, Log, Marks, Meter, Store
 from betcode.engine.previews import Previews
 from betcode.engine.slots import Slots
+from betcode.engine.spending import Spending
 from betcode.model import limits
 from betcode.model.events import Event
 from betcode.model.ids import SessionId
@@ -34,6 +37,7 @@ class World:
     """Called with a session's id when its summary changed."""
     line_bytes_max: int = limits.LINE_BYTES_MAX
     slots: Slots = field(default_factory=Slots)
+    spending: Spending = field(default_factory=Spending)
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.STARTS_AT_ONCE))
     """Held by a session from the start of its process until claude is ready or gone."""
     memory_bytes_max: int = sys.maxsize
@@ -50,5 +54,11 @@ class World:
     """Removes all files of a session, if there are any. It blocks, and raises BetcodeError `store.failed`."""
     history: Callable[[Options, str], Sequence[Event]] = lambda options, conversation: ()
     """What was said in a conversation of claude's own. It blocks. Raises BetcodeError `import.not_found`."""
+    day_of: Callable[[float], str] = lambda unix_s: iso(unix_s)[:10]
+    """The local day of a time (Unix seconds), such as `2026-11-27`."""
     repair: Callable[[str], str] = lambda cause: ""
     """Has the database repaired, for this reason; returns the state that it is in then."""
+
+    def counted(self, session: Session, now: Instant) -> Session:
+        """The session with what is spent; see `Spending.counted`."""
+        return self.spending.counted(session, self.policy, now, self.day_of)

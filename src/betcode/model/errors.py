@@ -111,6 +111,10 @@ CODES: dict[str, Code] = {
     "limit.rate": Code(Exit.RATE_LIMITED, "The client makes sessions or messages faster than it may."),
     "limit.memory": Code(Exit.AGENT_ERROR, "claude and its tools used more memory than allowed, and were ended."),
     "limit.memory_near": Code(Exit.AGENT_ERROR, "claude and its tools use nearly as much memory as allowed."),
+    "limit.cost_near": Code(
+        Exit.RATE_LIMITED, "Turns have cost 80 % of a limit that a user set; a session is told so."
+    ),
+    "limit.cost_reached": Code(Exit.RATE_LIMITED, "Turns have cost what a user allows: no new turn begins."),
     "limit.deletions": Code(Exit.RATE_LIMITED, "As many deleted messages are remembered as there is room for."),
     "run.timeout": Code(Exit.TIMEOUT, "The time given with --timeout is over."),
     "run.interrupted": Code(Exit.INTERRUPTED, "The user interrupted the command."),

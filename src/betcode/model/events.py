@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from betcode.model.usage import Use
+
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="kind"):
     """Base of durable events. `core` leaves the three fields at their defaults; `core.session` stamps them."""
@@ -118,6 +120,8 @@ class TurnEnded(Event, frozen=True, kw_only=True, tag="turn_ended"):
     duration_ms: int = 0
     cost_usd: float = 0.0
     usage: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, Use] | None = None
+    """What the turn used by model, subagents included; null when claude did not tell. `cost_usd` is a running total."""
     denials: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 

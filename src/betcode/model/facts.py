@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from betcode.model.capabilities import UNKNOWN, Capabilities
+from betcode.model.usage import Use
 
 Scope = str
 """Empty for the main conversation, else the `parent_tool_use_id` of a subagent."""
@@ -107,6 +108,8 @@ class TurnResult(Fact, frozen=True, tag="turn_result"):
     duration_ms: int = 0
     cost_usd: float = 0.0
     usage: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, Use] | None = None
+    """What was used since the result before, by model; None from a version that does not tell it."""
     denials: tuple[str, ...] = ()
     """tool_use_ids of calls that were refused in this turn."""
     deferred_tool_use_id: str = ""

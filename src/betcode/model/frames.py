@@ -225,6 +225,19 @@ class GetDrift(Request, frozen=True, kw_only=True, tag="drift"):
     """
 
 
+class GetUsage(Request, frozen=True, kw_only=True, tag="usage"):
+    """What turns have used. Reply: `by`, `rows`, `left_off`, `total`, `days`, `session`, `windows`.
+
+    `by` is `day` (local days of the daemon's machine), `session` or `model`. Each row has its `key`, `turns`,
+    `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens` and `cost_usd`; `total` the same without
+    a key. `days`: only so many days, today included; 0: all. `windows` is a list, empty in this version.
+    """
+
+    session: str = ""
+    by: str = "day"
+    days: int = 0
+
+
 class GetStatus(Request, frozen=True, kw_only=True, tag="status"):
     """Reply: `daemon`, `database`, `claude`, `memory`, `pool`, `load`, `sessions`."""
 
@@ -273,6 +286,7 @@ AnyRequest = (
     | Quarantine
     | QuarantinedLine
     | GetDrift
+    | GetUsage
     | GetStatus
     | Stop
     | Repair

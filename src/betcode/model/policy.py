@@ -43,6 +43,10 @@ class Policy:
     """Messages of one session that wait for their turn."""
     clients_per_session_max: int = limits.CLIENTS_PER_SESSION_MAX
     """Clients attached to one session."""
+    cost_per_session_usd: float = 0.0
+    """What the turns of one session may cost before no new one begins; 0: anything."""
+    cost_per_day_usd: float = 0.0
+    """The same for all sessions in one local day."""
     message_key_days: int = limits.MESSAGE_KEY_DAYS
     """How long the keys of a deleted session are remembered."""
 

@@ -29,6 +29,7 @@ from betcode.model.facts import (
     TurnResult,
     Unknown,
 )
+from betcode.model.usage import Use
 from betcode.wire import claude_shapes as shapes
 from betcode.wire.claude_blocks import read_assistant, read_delta_quickly, read_stream_event, read_user
 from betcode.wire.claude_system import SYSTEM, Reader
@@ -113,10 +114,26 @@ def _result(line: dict[str, Any], problems: list[str]) -> list[Fact]:
             duration_ms=int(result.duration_ms or 0),
             cost_usd=result.total_cost_usd or 0.0,
             usage=result.usage or {},
+            models=_models(result.model_usage_since_last_result),
             denials=tuple(denial.tool_use_id for denial in result.permission_denials or ()),
             deferred_tool_use_id=(result.deferred_tool_use and result.deferred_tool_use.id) or "",
         )
     ]
+
+
+def _models(told: dict[str, shapes.ModelUse] | None) -> dict[str, Use] | None:
+    if told is None:
+        return None
+    return {
+        name[: limits.NAME_CHARS_MAX]: Use(
+            input_tokens=use.input_tokens,
+            output_tokens=use.output_tokens,
+            cache_read_tokens=use.cache_read_input_tokens,
+            cache_write_tokens=use.cache_creation_input_tokens,
+            cost_usd=use.cost_usd,
+        )
+        for name, use in told.items()
+    }
 
 
 def _control_request(line: dict[str, Any], problems: list[str]) -> list[Fact]:

@@ -108,6 +108,16 @@ class Deferred(Shape, frozen=True):
     id: Text = None
 
 
+class ModelUse(Shape, frozen=True, rename="camel"):
+    """One model of `result.model_usage_since_last_result`."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cache_read_input_tokens: Count = 0
+    cache_creation_input_tokens: Count = 0
+    cost_usd: Amount = field(default=0.0, name="costUSD")
+
+
 class ResultLine(Shape, frozen=True):
     """`result`. `is_error` is required too; `claude` looks after it, for its default depends on `subtype`."""
 
@@ -126,6 +136,7 @@ class ResultLine(Shape, frozen=True):
     duration_ms: Amount | None = None
     total_cost_usd: Amount | None = None
     usage: dict[str, Any] | None = None
+    model_usage_since_last_result: dict[str, ModelUse] | None = None
     permission_denials: list[Denial] | None = None
     deferred_tool_use: Deferred | None = None
 

@@ -20,6 +20,7 @@ from betcode.model.frames import (
     Events,
     Failed,
     Frame,
+    GetUsage,
     Hello,
     ListSessions,
     QuarantinedLine,
@@ -28,6 +29,7 @@ from betcode.model.frames import (
     Send,
 )
 from betcode.model.rows import PASSED_ON, Options
+from betcode.model.usage import BY, DAYS_MAX
 
 _request_decoder = msgspec.json.Decoder(AnyRequest)
 _frame_decoder: msgspec.json.Decoder[AnyFrame] = msgspec.json.Decoder(AnyFrame)
@@ -111,9 +113,9 @@ def check(request: AnyRequest) -> None:
             if request.updated_input is not None and len(_encode(request.updated_input)) > limits.ANSWER_CHARS_MAX:
                 raise _bad("updated_input", f"is longer than {limits.ANSWER_CHARS_MAX} bytes")
         case Rename():
-            _name(request.name)
-            if not request.name.strip():
-                raise _bad("name", "is empty")
+            _rename(request)
+        case GetUsage():
+            _usage(request)
         case ListSessions():
             _range("limit", request.limit, 1, limits.LIST_MAX)
         case Events():
@@ -124,6 +126,18 @@ def check(request: AnyRequest) -> None:
                 _range(field, getattr(request, field), 0, 2**62)
         case _:
             pass
+
+
+def _rename(request: Rename) -> None:
+    _name(request.name)
+    if not request.name.strip():
+        raise _bad("name", "is empty")
+
+
+def _usage(request: GetUsage) -> None:
+    _range("days", request.days, 0, DAYS_MAX)
+    if request.by not in BY:
+        raise _bad("by", f"must be one of {', '.join(BY)}")
 
 
 def _create(request: Create) -> None:

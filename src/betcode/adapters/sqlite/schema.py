@@ -184,6 +184,12 @@ CREATE TRIGGER decisions_are_final BEFORE UPDATE ON decisions BEGIN SELECT RAISE
 """A program that does not know them would leave rows behind whose checksums are wrong."""
 
 
+_TURNS = """
+CREATE INDEX events_of_turns ON events (session, epoch, seq, time) WHERE kind = 'turn_ended';
+"""
+"""Usage is read from the turns alone, not from a million events. An older program keeps the index and needs it not."""
+
+
 def _crc32(*bodies: Any) -> int:
     return crc32(bodies[0])
 
@@ -222,6 +228,7 @@ MIGRATIONS = (
     Migration(3, 3, _ATTEMPTS),
     Migration(4, 4, _ODD_LINES),
     Migration(5, 5, _CHECKSUMS, seal_all),
+    Migration(6, 5, _TURNS),
 )
 """All steps, in order, from 1 without a hole."""
 

@@ -16,7 +16,7 @@ import apsw
 
 from betcode.adapters.clock import SystemClock
 from betcode.adapters.intake import DiskFiles, IntakeLog, Problem, total_bytes
-from betcode.adapters.sqlite import checked, deletion, odd_lines, statements
+from betcode.adapters.sqlite import checked, deletion, odd_lines, statements, usage
 from betcode.adapters.sqlite.backup import make_backup
 from betcode.adapters.sqlite.committer import Committer
 from betcode.adapters.sqlite.connection import (
@@ -39,6 +39,7 @@ from betcode.core.backoff import delay_s
 from betcode.model import limits
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.rows import Drift, EventRow, Message, Permission, Quarantined, SessionRow, Tombstone, Transaction
+from betcode.model.usage import TurnRow
 
 
 class SqliteStore:
@@ -215,6 +216,10 @@ class SqliteStore:
     async def drift(self) -> list[Drift]:
         """All that was new in the output of any claude, by its version."""
         return await self._readers.run("drift", odd_lines.drift)
+
+    async def turns(self, since: str, session: SessionId | None = None) -> list[TurnRow]:
+        """What turns stored since this time have used; see `adapters.sqlite.usage.turns`."""
+        return await self._readers.run("turns", lambda c: usage.turns(c, since, session))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from typing import TypeVar
 
 import apsw
 
-from betcode.adapters.sqlite import deletion, odd_lines, schema, statements
+from betcode.adapters.sqlite import deletion, odd_lines, schema, statements, usage
 from betcode.adapters.sqlite.errors import StoreError, translate
 from betcode.model.errors import BetcodeError
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.rows import Drift, EventRow, Message, Permission, Quarantined, SessionRow, Tombstone, Transaction
+from betcode.model.usage import TurnRow
 from betcode.testing.simulator.incarnation import Incarnation
 from betcode.testing.simulator.ledger import Ledger
 from betcode.testing.simulator.pace import Pace
@@ -197,3 +198,9 @@ class ModelStore:
     async def drift(self) -> list[Drift]:
         """All that was new in the output of any claude, by its version."""
         return await self._read(odd_lines.drift)
+
+    async def turns(self, since: str, session: SessionId | None = None) -> list[TurnRow]:
+        """What turns stored since this time have used. Never slow and never failing: so it draws no random number."""
+        if not self._incarnation.alive:
+            raise asyncio.CancelledError
+        return usage.turns(self._disk.connection, since, session)
