@@ -46,6 +46,7 @@ OWN_PREFIX = "BETCODE_"
 """Our own settings are none of claude's business; removed whatever the settings say."""
 FIXED = {
     "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",  # tells idle from waiting, also with background tasks
+    "CLAUDE_CODE_MAX_RETRIES": "0",  # the daemon decides when the API is asked again, for all sessions at once (RL-5)
     "DISABLE_AUTOUPDATER": "1",  # a running fleet must not change its version by itself
 }
 

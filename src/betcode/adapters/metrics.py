@@ -41,6 +41,12 @@ class Metrics:
         self._bad_lines = Counter(
             "betcode_ndjson_parse_errors", "Lines that could not be read.", ["error_type"], registry=self.registry
         )
+        self._breakers = Gauge(
+            "betcode_circuit_breaker_state", "0 closed, 1 half open, 2 open.", ["breaker"], registry=self.registry
+        )
+        self._rejections = Counter(
+            "betcode_circuit_breaker_rejections", "Made to wait.", ["breaker"], registry=self.registry
+        )
         self._gaps = Counter("betcode_gaps", "Places where something is missing.", ["unit"], registry=self.registry)
         self._permissions = Histogram(
             "betcode_permission_request_duration_seconds",
@@ -68,6 +74,14 @@ class Metrics:
     def crashed(self, exit_code: str) -> None:
         """claude ended unexpectedly."""
         self._crashes.labels(exit_code if _EXIT_CODE.match(exit_code) else "none").inc()
+
+    def breaker(self, name: str, state: float) -> None:
+        """State of the breaker of a dependency: 0 closed, 1 half open, 2 open; of several the worst."""
+        self._breakers.labels(name).set(state)
+
+    def turned_away(self, name: str) -> None:
+        """Somebody has to wait because of a breaker."""
+        self._rejections.labels(name).inc()
 
     def bad_line(self, error_type: str) -> None:
         """A line could not be read."""

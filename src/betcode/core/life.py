@@ -19,6 +19,7 @@ from betcode.model.capabilities import UNKNOWN, Capabilities
 from betcode.model.ids import ClaudeSessionId, PermissionId, SessionId
 from betcode.model.rows import Message, Options, Permission, SessionRow
 from betcode.model.states import MessageState, SessionState
+from betcode.model.upstream import FREE, Passage
 
 IN_CLAUDE = (MessageState.DELIVERING, MessageState.DELIVERED, MessageState.STARTED)
 """States of a message that was handed to a process and has no outcome yet."""
@@ -112,6 +113,10 @@ class Session:
     """Questions that are settled and of which claude is told when there is a slot."""
     gate: Gate = OPEN
     """What the pool lets it do now. Set by the engine before each step, not stored."""
+    passage: Passage = FREE
+    """What its upstream lets it do now. As `gate`."""
+    refused: int = 0
+    """Turns in a row that ended because of the API (not stored)."""
     spent: Spent = NOTHING_SPENT
     """What it has cost and may cost. As `gate`; a turn's own cost is added when it ends (`core.cost`)."""
     replacing: bool = False

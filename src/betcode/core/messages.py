@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from msgspec.structs import replace as change
 
-from betcode.core import foreign, recovery, resting, shortfall, silence
+from betcode.core import api_trouble, foreign, recovery, resting, shortfall, silence
 from betcode.core.admission import queue_full, slots_full
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
 from betcode.core.effects import Say, StartProcess, Write
+from betcode.core.failures.api import api_failure
 from betcode.core.inputs import Submit
 from betcode.core.life import IN_CLAUDE, Process
 from betcode.core.recovery import Moment
@@ -96,9 +97,13 @@ def pump(draft: Draft) -> None:
         return _explain(draft, "claude ended too often; retry the session")
     if session.restart_s is not None:
         restarts = session.process is Process.NONE
-        return _explain(draft, "claude is being restarted" if restarts else "it goes on after a while")
+        late = session.reason if session.refused else "it goes on after a while"
+        return _explain(draft, "claude is being restarted" if restarts and not session.refused else late)
     if session.spent.stop:
         return _explain(draft, session.spent.stop)
+    if not session.passage.begins:
+        draft.set(reason=session.passage.why)
+        return _explain(draft, session.passage.why)
     if not session.gate.begins:
         return _explain(draft, session.gate.why)
     if session.process is Process.NONE:
@@ -287,6 +292,10 @@ def on_result(draft: Draft, fact: TurnResult) -> None:
     if never_ran and not (turn is not None and turn.begun):
         return  # "No conversation found" before any turn: the process ends now, and that decides
     outcome, state, reason = judge(fact)
+    failure = api_failure(fact)
+    goes_on = api_trouble.goes_on(failure, draft)
+    if goes_on:
+        outcome = "refused"
     theirs = _ended_by(draft, fact)
     draft.emit(
         TurnEnded(
@@ -309,7 +318,11 @@ def on_result(draft: Draft, fact: TurnResult) -> None:
         for message in theirs:
             _after_silence(draft, message)
         draft.set(turn=_next_turn(draft, turn))
+    elif failure is not None and goes_on:
+        api_trouble.wait(draft, theirs, failure)
+        draft.set(turn=_next_turn(draft, turn))
     else:
+        api_trouble.answered(draft)
         if len(theirs) > 1 and not fact.message_ids and turn is not None and turn.doubt:
             # An older version, which names no messages: an earlier result may be the line that could not be read.
             state, reason = MessageState.UNKNOWN, "which of these messages ended could not be read"

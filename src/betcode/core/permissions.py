@@ -32,6 +32,7 @@ EXPIRED_TEXT = (
 )
 AGAIN_TEXT = "This question was asked and settled before under the same id; it was not asked again and nothing was run."
 WITHHELD = "the answer is stored; other sessions have all slots, and this one goes on first"
+WITHHELD_API = "the answer is stored; this session is the first to go on when the API can be asked again"
 TOO_MANY_TEXT = "Too many permission questions are open in this session; the tool was not run."
 
 
@@ -128,11 +129,12 @@ def _settle(draft: Draft, question: Permission, state: PermissionState, *, by: s
     draft.emit(PermissionSettled(permission_id=settled.id, state=state.value, by=by, message=message))
     draft.put_permission(settled)
     _fate(draft, settled, Fate.ALLOWED if state is PermissionState.ALLOWED else Fate.REFUSED)
-    if draft.session.gate.goes_on or draft.session.closing:
+    passes = draft.session.gate.goes_on and draft.session.passage.begins
+    if passes or draft.session.closing:
         draft.do(Write(settled.run, line_id(settled), command(settled)))
     else:
         draft.set(withheld=(*draft.session.withheld, settled.id))
-        draft.tell(WITHHELD)
+        draft.tell(WITHHELD if draft.session.passage.begins else f"{WITHHELD_API}. {draft.session.passage.why}")
     draft.set(read_s=draft.now.steady_s)  # until now nothing could come
     return settled
 
@@ -140,7 +142,7 @@ def _settle(draft: Draft, question: Permission, state: PermissionState, *, by: s
 def go_on(draft: Draft) -> None:
     """There is a slot: tell claude the answers that were withheld."""
     session = draft.session
-    if not session.withheld or not session.gate.goes_on:
+    if not session.withheld or not (session.gate.goes_on and session.passage.begins):
         return
     draft.set(withheld=(), read_s=draft.now.steady_s)
     for question in session.permissions:

@@ -7,6 +7,7 @@ from betcode.core.draft import Draft
 from betcode.core.inputs import Behind, Close, Halt, NotWritten, Retry, Started, StartFailed, Written
 from betcode.core.life import Process
 from betcode.core.stopping import end_process
+from betcode.core.upstream_texts import too_early
 from betcode.model import limits
 from betcode.model.events import Gap, Notice
 from betcode.model.news import MemoryHigh, Troubled
@@ -99,7 +100,12 @@ def retry(draft: Draft, request: Retry) -> None:
         hint = "Start another one: betcode run PROMPT"
         draft.refuse(request.ticket, "session.closed", "the session is closed and cannot be started again", hint)
         return
-    stuck = draft.session.crashed or draft.session.restart_s is not None
+    passage = draft.session.passage
+    if passage.early_s and not passage.begins and draft.session.waiting:
+        draft.turn_away(request.ticket, too_early(passage))
+        return
+    # A try is forced by the engine before this is decided, and stands in the passage already.
+    stuck = draft.session.crashed or draft.session.restart_s is not None or passage.forced
     draft.set(crashed=False, crashes_s=(), fruitless=0, restart_s=None, garbled=False)
     if stuck:
         draft.set(reason=f"retried by {request.by}")

@@ -8,10 +8,13 @@ waits for a person is never ended so.
 
 from __future__ import annotations
 
+from math import inf
+
 from betcode.core.draft import Draft
 from betcode.core.life import Session
 from betcode.core.stance import rests, wants
 from betcode.core.stopping import end_process
+from betcode.model import upstream_limits as limits
 from betcode.model.policy import Policy
 
 CODE = "session.rests"
@@ -21,16 +24,19 @@ ENDED = "its claude process was ended, since it had nothing to do; the next mess
 
 def due_s(session: Session, policy: Policy) -> float | None:
     """When its process has rested long enough; None while it works, or if it may rest for ever."""
-    if policy.idle_process_s <= 0 or wants(session) or not rests(session):
+    if wants(session) or not rests(session):
         return None
-    return session.heard_s + policy.idle_process_s
+    idle_s = policy.idle_process_s if policy.idle_process_s > 0 else inf
+    if session.waiting and not session.passage.begins:
+        idle_s = min(idle_s, limits.API_WAIT_PROCESS_S)
+    return session.heard_s + idle_s if idle_s < inf else None
 
 
 def on_time(draft: Draft) -> None:
     """End a process that has rested long enough."""
     due = due_s(draft.session, draft.policy)
     if due is not None and draft.now.steady_s >= due:
-        _give_back(draft, f"claude had nothing to do for {_span(draft.policy.idle_process_s)}")
+        _give_back(draft, f"claude had nothing to do for {_span(draft.now.steady_s - draft.session.heard_s)}")
 
 
 def make_room(draft: Draft) -> None:

@@ -18,7 +18,7 @@ def _claim(session: Session) -> Claim:
         if any(p.state is PermissionState.PENDING for p in session.permissions):
             return Claim.NONE
         if is_withheld(session):
-            return Claim.GO_ON
+            return Claim.GO_ON if session.passage.begins else Claim.NONE
     match state_of(session):
         case SessionState.SPAWNING:
             return Claim.STARTS
@@ -35,6 +35,23 @@ def is_withheld(session: Session) -> bool:
 
 def wants(session: Session) -> bool:
     """Whether nothing but a slot, or the end of its old process, is missing for its next message."""
+    return session.passage.begins and _lacks_nothing_else(session)
+
+
+def wants_api(session: Session) -> bool:
+    """Whether it would send to the API now if its upstream, and then the pool, let it."""
+    if is_withheld(session):
+        return not any(p.state is PermissionState.PENDING for p in session.permissions)
+    return _lacks_nothing_else(session) and not works(session)
+
+
+def works(session: Session) -> bool:
+    """Whether claude may be sending to the API, or is being started to."""
+    claim = _claim(session)
+    return claim in (Claim.STARTS, Claim.WORKS)
+
+
+def _lacks_nothing_else(session: Session) -> bool:
     stuck = session.held or session.strangers or session.crashed or session.closing or session.closed
     stopped = bool(stuck or session.spent.stop)
     return not stopped and session.restart_s is None and session.current is None and bool(session.waiting)

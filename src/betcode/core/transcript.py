@@ -35,7 +35,7 @@ from betcode.model.facts import (
 from betcode.model.ids import block_id
 
 PREVIEW_FACTS = (Delta, AnswerStarted, BlockStarted, BlockStopped, ApiRetry, ToolProgress)
-"""Facts that change only what is shown at the moment: they make no event, and no step but for `ApiRetry`."""
+"""Facts that change only what is shown at the moment: no event, no step but for `ApiRetry`, `AnswerStarted`."""
 
 QUIET_REMARKS = frozenset({"status", "keep_alive", "system/status", "progress", "attachment"})
 """Remarks that would only fill the screen."""
@@ -126,10 +126,19 @@ class Transcript:
         missing = [b for b in answer if not (b.message == message and b.index < done)]
         return tuple(Assistant(block=block_id(b.message, b.index), part=b.part, text=bounded(b.text)) for b in missing)
 
-    def waits(self, place: int, *, late: bool = False) -> None:
-        """The session's place among those that wait for a slot, 0 if it does not; `late`: it has waited long."""
+    def waits(self, place: int, *, late: bool = False, api: str = "") -> None:
+        """What the session waits for.
+
+        Args:
+            place: among those that wait for a slot; 0 if it does not.
+            late: it has waited long.
+            api: why the API is not asked; empty if it may be.
+        """
         self.version += 1
         self.passing.pop("queue", None)
+        self.passing.pop("api", None)
+        if api:
+            self.passing["api"] = Passing("api", api)
         if place:
             long = f" for over {limits.SLOT_LATE_S:.0f} s" if late else ""
             self.passing["queue"] = Passing("queue", f"waits for a slot{long}, place {place}")
@@ -140,7 +149,8 @@ class Transcript:
         for fact in facts:
             if isinstance(fact, PREVIEW_FACTS):
                 self._preview(fact)
-                if isinstance(fact, ApiRetry) or (isinstance(fact, BlockStarted) and fact.part == "tool"):
+                tells = isinstance(fact, ApiRetry | AnswerStarted)
+                if tells or (isinstance(fact, BlockStarted) and fact.part == "tool"):
                     kept.append((fact, ()))
             elif isinstance(fact, BadLine) and fact.error_type == "schema" and len(facts) > 1:
                 continue  # read with defaults; the log has it, and the other facts show what could be read

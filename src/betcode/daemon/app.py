@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -35,9 +34,11 @@ from betcode.config.paths import Paths, prepare
 from betcode.config.show import changed
 from betcode.config.tree import Config
 from betcode.core.instant import iso
+from betcode.daemon.api import Api
 from betcode.daemon.bounds import bounds_of, clients_max, memory_bytes_max, pool_bounds, raise_file_limit
 from betcode.daemon.claude_watch import ClaudeWatch
 from betcode.daemon.database import Database
+from betcode.daemon.directory import resolve_directory
 from betcode.daemon.intake_report import size_warning, tell_damage
 from betcode.daemon.lock import DaemonLock, next_generation
 from betcode.daemon.mending import MendingStore
@@ -170,6 +171,7 @@ class _App:
                 env_pass=self.config.agent.env_pass,
                 bounds=bounds_of(self.config),
             )
+            api = Api(self.paths.data, self.log, metrics, lambda options: claude_environment(self.config, options))
             world = World(
                 store=store,
                 launcher=launcher,
@@ -180,6 +182,8 @@ class _App:
                 meter=metrics,
                 line_bytes_max=self.config.supervision.max_payload_bytes,
                 slots=Slots(*pool_bounds(self.config)),
+                upstreams=api.upstreams,
+                identify=api.identify,
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
                 memory_bytes_max=memory_bytes_max(self.config),
                 policy=policy_of(self.config),
@@ -199,6 +203,8 @@ class _App:
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
             database.bring_in = lambda new: restore_all(replace(world, store=new), new.unstored)
             database.begin_again = registry.begin_again
+            for name, work in api.watches(registry):
+                registry.beside(name, work)
             await self._serve(registry, store, metrics, steps, watched, database)
         finally:
             database.stop()
@@ -233,7 +239,8 @@ class _App:
         database: Database,
     ) -> None:
         def status() -> dict[str, Any]:
-            return self._status(registry, store, database) | {"claude": claude.status()}
+            more = {"claude": claude.status(), "upstreams": registry.world.upstreams.view(registry.world.clock.now())}
+            return self._status(registry, store, database) | more
 
         requests = Requests(registry, status, resolve_directory)
         daemon = Daemon(__version__, os.getpid(), requests, self._stop, lambda: uuid.uuid4().hex)
@@ -376,25 +383,3 @@ def _apply(config: Config, launcher: KeeperLauncher, claude: ClaudeBinary, world
     world.memory_bytes_max = memory_bytes_max(config)
     claude.configured = config.agent.claude
     world.slots.resize(*pool_bounds(config))
-
-
-def resolve_directory(given: str) -> str:
-    """The real path of a working directory. Raises BetcodeError `request.directory` (SE-2)."""
-    path = Path(given)
-    hint = "Give the absolute path of an existing directory of yours."
-    if not path.is_absolute():
-        raise BetcodeError("request.directory", f"{given!r} is not an absolute path", hint=hint)
-    try:
-        real = path.resolve(strict=True)
-        found = real.stat()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise BetcodeError("request.directory", f"directory {given!r} does not exist", hint=hint) from error
-    if not real.is_dir():
-        raise BetcodeError("request.directory", f"{given!r} is not a directory", hint=hint)
-    if found.st_uid != os.getuid():
-        raise BetcodeError("request.directory", f"{given!r} belongs to another user", hint=hint)
-    try:
-        str(real).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise BetcodeError("request.directory", f"{given!r} is not valid UTF-8", hint=hint) from error
-    return str(real)

@@ -15,6 +15,7 @@ from betcode.core import inputs
 from betcode.core.instant import iso
 from betcode.core.life import to_row
 from betcode.engine.registry import Registry
+from betcode.engine.until import until
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
 from betcode.model.frames import Summary
@@ -81,8 +82,8 @@ async def _end(registry: Registry, session: SessionId, by: str) -> SessionRow:
     runner = registry.runner(session)
     if not runner.session.closed:
         await runner.ask(lambda ticket: inputs.Close(ticket, by))
-        until = world.clock.now().steady_s + limits.LOCK_WAIT_S + 2 * world.policy.stop_grace_s
-        if not await runner.until(lambda s: s.closed and runner.feed.settled, until):
+        until_s = world.clock.now().steady_s + limits.LOCK_WAIT_S + 2 * world.policy.stop_grace_s
+        if not await until(runner, lambda s: s.closed and runner.feed.settled, until_s):
             raise BetcodeError(
                 "session.busy",
                 f"session {session} was not deleted: its claude has not ended yet",

@@ -17,6 +17,7 @@ from betcode.engine.committer import event_row
 from betcode.engine.ports import Log
 from betcode.engine.session import SessionRunner
 from betcode.engine.tasks import Tasks
+from betcode.engine.until import until
 from betcode.engine.world import World
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -117,13 +118,13 @@ class Registry:
         await asyncio.gather(*(self._end_process(r) for r in runners))
 
     async def _end_process(self, runner: SessionRunner) -> None:
-        until = self.world.clock.now().steady_s + self.world.policy.interrupt_grace_s
+        until_s = self.world.clock.now().steady_s + self.world.policy.interrupt_grace_s
         with suppress(BetcodeError):  # no turn is running: then there is nothing to interrupt
             await runner.ask(lambda t: inputs.Interrupt(t, "the stop of the daemon"))
-        await runner.until(lambda s: s.turn is None, until)
+        await until(runner, lambda s: s.turn is None, until_s)
         await runner.ask(inputs.Halt)
-        until = self.world.clock.now().steady_s + 2 * self.world.policy.stop_grace_s
-        if not await runner.until(lambda s: s.process is Process.NONE, until):
+        until_s = self.world.clock.now().steady_s + 2 * self.world.policy.stop_grace_s
+        if not await until(runner, lambda s: s.process is Process.NONE, until_s):
             self.world.log.warning("claude did not end in time", session_id=runner.id)
 
     def _run(

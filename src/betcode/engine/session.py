@@ -25,6 +25,7 @@ from betcode.core.session import step
 from betcode.core.transcript import Transcript
 from betcode.engine.committer import Committer
 from betcode.engine.feed import Feed
+from betcode.engine.identity import identify
 from betcode.engine.ingest import Ingest
 from betcode.engine.lookout import look
 from betcode.engine.oddities import Oddities
@@ -82,8 +83,8 @@ class SessionRunner:
         self._failed: asyncio.Future[None] | None = None
         self._tasks = Tasks(self._task_failed)
         background = row.options.background
-        self.seat = Seat(row.id, world.slots, background=background, ring=self._ring, moved=self._moved)
-        self.seat.settle(self.session, world.clock.now().steady_s)
+        self.seat = Seat(row.id, world, background=background, ring=self._ring, moved=self.show_waits)
+        self.seat.settle(self.session, world.clock.now())
 
     # --- what others call ---------------------------------------------------------------------------------------
 
@@ -111,26 +112,9 @@ class SessionRunner:
         repaired = "the database was repaired meanwhile"
         self._task_failed("repair", BetcodeError("store.restored", repaired, hint="Try again in a moment."))
 
-    async def until(self, holds: Callable[[Session], bool], steady_s: float) -> bool:
-        """Wait until the committed session is so; False when that did not come by `steady_s`."""
-        listener = asyncio.Event()
-        self.feed.listeners.add(listener)
-        try:
-            while not (holds(self.session) and self.feed.settled):
-                left = steady_s - self.world.clock.now().steady_s
-                if left <= 0:
-                    return False
-                listener.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(left):
-                        await listener.wait()
-            return True
-        finally:
-            self.feed.listeners.discard(listener)
-
     def summary(self) -> Summary:
         """The session at a glance."""
-        return summary_of(self.session, self.feed, self.link, self.seat.place)
+        return summary_of(self.session, self.feed, self.link, self.seat)
 
     async def serve(self) -> None:
         """Run the session. If cancelled, claude goes on under its keeper and the next daemon takes over."""
@@ -167,6 +151,7 @@ class SessionRunner:
             raise BetcodeError("session.not_found", f"session {self.id} is not stored", hint=hint)
         messages, permissions = await world.store.open_messages(self.id), await world.store.open_permissions(self.id)
         await world.spending.load(world.store, self.id)
+        await identify(world, self.seat, row)
         self.session = from_rows(row, tuple(messages), tuple(permissions))
         self._committer.forget()
         self.feed.go_on_from(row.epoch, row.seq)
@@ -192,7 +177,7 @@ class SessionRunner:
     def _read_from(self, run: int, offset: int, transcript: Transcript) -> None:
         """Go on reading at this position; `transcript` knows the blocks that are open there."""
         world = self.world
-        transcript.waits(self.seat.place, late=self.seat.late)
+        self._show_waits_in(transcript)
         self.feed.follow(transcript)
         self.feed.position = (run, offset)
         odd = self._committer.odd
@@ -203,7 +188,7 @@ class SessionRunner:
         """Stop all tasks and leave the keeper alone. Whoever waits learns that nothing was done."""
         await self._tasks.cancel()
         self._release_start(force=True)
-        self.seat.leave()
+        self.seat.leave(self.world.clock.now())
         if self.link is not None:
             await self.link.close()
             self.link = None
@@ -244,7 +229,7 @@ class SessionRunner:
 
     async def _next(self) -> Any:
         now = self.world.clock.now()
-        times = (deadline_s(self.session, now.steady_s - now.unix_s, self.world.policy), self.seat.late_s)
+        times = (deadline_s(self.session, now.steady_s - now.unix_s, self.world.policy), self.seat.due_s(now))
         due = min((t for t in times if t is not None), default=None)
         if due is None:
             return await self._inbox.get()
@@ -314,10 +299,10 @@ class SessionRunner:
     def _step(self, news: Input) -> None:
         """Decide, and keep what is to be committed."""
         now = self.world.clock.now()
-        before = self.world.counted(self.seat.gated(self.session, now.steady_s), now)
+        before = self.world.counted(self.seat.gated(self.session, now, news), now)
         decision = step(before, news, now, self.world.rng, policy=self.world.policy)
         self.session = decision.session
-        self.seat.settle(self.session, now.steady_s)
+        self.seat.settle(self.session, now)
         self._committer.add(decision)
         count(decision.rows, self.traces, self.world.meter, self.world.clock.now().unix_s)
 
@@ -326,11 +311,14 @@ class SessionRunner:
         with suppress(asyncio.QueueFull):
             self._inbox.put_nowait(Tick())
 
-    def _moved(self) -> None:
-        """Show its place among those that wait for a slot."""
-        self.feed.transcript.waits(self.seat.place, late=self.seat.late)
+    def show_waits(self) -> None:
+        """Show what it waits for: its place among those that lack a slot, the seconds until the API is asked again."""
+        self._show_waits_in(self.feed.transcript)
         self.feed.wake()
         self.world.changed(self.id)
+
+    def _show_waits_in(self, transcript: Transcript) -> None:
+        transcript.waits(self.seat.place, late=self.seat.late, api=self.seat.access.line(self.world.clock.now()))
 
     # --- effects ------------------------------------------------------------------------------------
 
@@ -365,6 +353,7 @@ class SessionRunner:
                 await self._inbox.put(sight)
                 return
             self._run_log, row = self.traces.of_run(to_row(self.session), self.session.messages)
+            await identify(self.world, self.seat, row)
             link = await self.world.launcher.start(row, rerun=effect.rerun)
         except BetcodeError as error:
             self.world.meter.spawned(error.code, self.world.clock.now().steady_s - begun)
@@ -386,6 +375,10 @@ class SessionRunner:
         self.link = link
         self._tasks.start(f"link {self.id}", self._receive(run, link))
         self.world.changed(self.id)
+
+    async def identify(self) -> None:
+        """Find out which upstream it uses, as its settings and credentials say now."""
+        await identify(self.world, self.seat, to_row(self.session))
 
     async def look(self) -> None:
         """See whether somebody else's claude works on the conversation; it is decided on before what comes later."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from betcode.core import pool as core
-from betcode.core.inputs import Input, MakeRoom, Tick
+from betcode.core.inputs import Input, MakeRoom, Retry, Saw, Tick
+from betcode.core.instant import Instant
 from betcode.core.life import Session
 from betcode.core.pool import Effect, Pool, Stance
 from betcode.core.stance import stance_of
+from betcode.engine.upstreams import Access, Upstreams
 from betcode.model import limits
 
 
@@ -93,13 +95,20 @@ class Slots:
                     seat.moved(places.get(session, 0))
 
 
+class Shared(Protocol):
+    """What the sessions of a daemon share."""
+
+    slots: Slots
+    upstreams: Upstreams
+
+
 class Seat:
-    """One session's way to the pool."""
+    """One session's way to the pool, and before that to its upstream."""
 
     def __init__(
         self,
         session: str,
-        slots: Slots,
+        world: Shared,
         *,
         background: bool,
         ring: Callable[[], None],
@@ -109,7 +118,7 @@ class Seat:
 
         Args:
             session: its id.
-            slots: the daemon's.
+            world: whose pool and upstreams.
             background: whether a program made it.
             ring: called when there is something to `take`; it must not decide at once.
             moved: called when its place in the queue is another one, or it has waited long.
@@ -119,42 +128,48 @@ class Seat:
         """In the queue, from 1; 0: it does not wait."""
         self.late = False
         """It has waited long."""
-        self._slots = slots
+        self._slots = world.slots
         self._background = background
         self._ring = ring
         self._moved = moved
         self._decided_s = 0.0
         self._told: dict[type[Any], Input] = {}
+        self.access = Access(session, world.upstreams, ring=lambda: self.tell(Tick()), moved=moved)
 
-    @property
-    def late_s(self) -> float | None:
-        """When it must decide again, because it will have waited long by then."""
-        due_s = core.late_s(self._slots.pool, self.session)
-        return due_s if due_s is not None and due_s > self._decided_s else None
+    def due_s(self, now: Instant) -> float | None:
+        """When it must decide again: it will have waited long by then, or may ask the API again."""
+        late_s = core.late_s(self._slots.pool, self.session)
+        late_s = late_s if late_s is not None and late_s > self._decided_s else None
+        return min((t for t in (late_s, self.access.due_s(now)) if t is not None), default=None)
 
     @property
     def is_background(self) -> bool:
         """Made by a program, and no person looks on."""
         return self._background and self.session not in self._slots.persons
 
-    def gated(self, session: Session, now_s: float) -> Session:
-        """The session with what the pool lets it do now; to be called before each decision."""
-        gate = core.gate(self._slots.pool, self.session, now_s, background=self.is_background)
+    def gated(self, session: Session, now: Instant, news: Input) -> Session:
+        """The session with what its upstream and the pool let it do now; to be called before it decides on `news`."""
+        if isinstance(news, Saw):
+            self.access.hear(news.fact, session, now)
+        session = self.access.gated(session, now, forced=isinstance(news, Retry))
+        gate = core.gate(self._slots.pool, self.session, now.steady_s, background=self.is_background)
         return session if session.gate == gate else replace(session, gate=gate)
 
-    def settle(self, session: Session, now_s: float) -> None:
+    def settle(self, session: Session, now: Instant) -> None:
         """What it has decided."""
-        self._decided_s = now_s
+        now_s = self._decided_s = now.steady_s
+        self.access.settle(session, now, background=self.is_background)
         self._slots.settle(self, stance_of(session, watched=not self.is_background), now_s)
         due_s = core.late_s(self._slots.pool, self.session)
         if self.late is not (due_s is not None and due_s <= now_s):
             self.late = not self.late
             self._moved()
 
-    def leave(self) -> None:
+    def leave(self, now: Instant) -> None:
         """It decides no more for now."""
         self._told.clear()
         self._slots.leave(self.session)
+        self.access.leave(now)
 
     def take(self) -> list[Input]:
         """What the pool has for it, once."""

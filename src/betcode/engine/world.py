@@ -15,11 +15,13 @@ from betcode.engine.ports import Clock, Launcher, Log, Marks, Meter, Store
 from betcode.engine.previews import Previews
 from betcode.engine.slots import Slots
 from betcode.engine.spending import Spending
+from betcode.engine.upstreams import Upstreams
 from betcode.model import limits
 from betcode.model.events import Event
 from betcode.model.ids import SessionId
 from betcode.model.policy import DEFAULT, Policy
 from betcode.model.rows import Options
+from betcode.model.upstream import UpstreamId
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class World:
     line_bytes_max: int = limits.LINE_BYTES_MAX
     slots: Slots = field(default_factory=Slots)
     spending: Spending = field(default_factory=Spending)
+    upstreams: Upstreams = field(default_factory=lambda: Upstreams(Random(0)))
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.STARTS_AT_ONCE))
     """Held by a session from the start of its process until claude is ready or gone."""
     memory_bytes_max: int = sys.maxsize
@@ -54,6 +57,8 @@ class World:
     """Removes all files of a session, if there are any. It blocks, and raises BetcodeError `store.failed`."""
     history: Callable[[Options, str], Sequence[Event]] = lambda options, conversation: ()
     """What was said in a conversation of claude's own. It blocks. Raises BetcodeError `import.not_found`."""
+    identify: Callable[[Options, str], UpstreamId] = lambda options, directory: UpstreamId()
+    """Which upstream a session with these options uses in this directory. It blocks."""
     day_of: Callable[[float], str] = lambda unix_s: iso(unix_s)[:10]
     """The local day of a time (Unix seconds), such as `2026-11-27`."""
     repair: Callable[[str], str] = lambda cause: ""

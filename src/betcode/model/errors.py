@@ -53,6 +53,8 @@ CODES: dict[str, Code] = {
     "session.foreign_use": Code(Exit.AGENT_ERROR, "Somebody else's claude works on the session's conversation."),
     "agent.transcript_unreadable": Code(Exit.AGENT_ERROR, "What claude has stored of the conversation cannot be read."),
     "agent.rate_limited": Code(Exit.RATE_LIMITED, "The API refused the turn because of a rate or usage limit."),
+    "agent.api_down": Code(Exit.RATE_LIMITED, "The API is overloaded, fails, or cannot be reached; it is tried again."),
+    "agent.credentials": Code(Exit.AGENT_ERROR, "The API refuses the credentials or the account: nothing is sent."),
     "claude.not_found": Code(Exit.CLAUDE_NOT_FOUND, "No claude executable was found."),
     "claude.not_executable": Code(Exit.CLAUDE_NOT_FOUND, "The configured claude exists but cannot be executed."),
     "claude.too_old": Code(Exit.BAD_CONFIGURATION, "claude is older than the oldest version that is safe to drive."),

@@ -108,7 +108,10 @@ class Status(Event, frozen=True, kw_only=True, tag="status"):
 
 
 class TurnEnded(Event, frozen=True, kw_only=True, tag="turn_ended"):
-    """A turn ended. `outcome` is completed, interrupted or failed; the rest is what claude reported."""
+    """A turn ended. The rest is what claude reported.
+
+    `outcome` is completed, interrupted, failed, or refused: the API did not answer, and the message goes on later.
+    """
 
     outcome: str
     message_ids: list[str]

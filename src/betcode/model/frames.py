@@ -13,12 +13,12 @@ from msgspec import Raw, Struct, field
 
 from betcode.model.events import Passing, Preview
 from betcode.model.rows import Options
+from betcode.model.upstream import ApiWait
 
 PROTOCOL = 1
 """The version this program speaks."""
 URGENT_PATH = "/v1/urgent"
-"""HTTP path of a connection that attaches to nothing and sends nothing new: it is let in beyond the usual bound, so
-that questions can be answered and turns stopped whatever else goes on."""
+"""HTTP path of a connection that attaches to nothing: let in beyond the usual bound, to answer and to stop."""
 
 
 class Request(Struct, frozen=True, kw_only=True, tag_field="op"):
@@ -314,6 +314,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     questions: int = 0
     place: int = 0
     """Its place among the sessions that wait for a slot, from 1; 0 if it does not wait for one."""
+    api: ApiWait | None = None
     memory_bytes: int = 0
     """What claude and its tools use; 0 without a process."""
 
