@@ -28,7 +28,7 @@ def test_an_exit_with_status_1_after_an_api_error_or_an_interrupt_is_no_crash(re
     decision = script.feed(ended(script))
     assert not [e for e in decision.events if isinstance(e, Notice)]
     assert script.session.crashes_s == ()
-    assert state_of(script.session) == "IDLE"
+    assert state_of(script.session) == ("BACKING_OFF" if script.session.refused else "IDLE")
 
 
 @pytest.mark.req("INV-1")

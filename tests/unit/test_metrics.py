@@ -18,6 +18,8 @@ BUILT = {
     "betcode_subprocess_crashes_total": ("counter", ("exit_code",)),
     "betcode_ndjson_parse_errors_total": ("counter", ("error_type",)),
     "betcode_gaps_total": ("counter", ("unit",)),
+    "betcode_circuit_breaker_state": ("gauge", ("breaker",)),
+    "betcode_circuit_breaker_rejections_total": ("counter", ("breaker",)),
     "betcode_permission_request_duration_seconds": ("histogram", ("tool_name", "decision")),
     "betcode_permission_timeout_total": ("counter", ("tool_name",)),
     "betcode_sqlite_operation_duration_seconds": ("histogram", ("operation",)),

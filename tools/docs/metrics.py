@@ -19,6 +19,7 @@ The daemon serves them in Prometheus' text format at `/metrics` of its socket, a
 Every label has few values; none holds a session's id. A series appears with its first value."""
 
 LABELS = {
+    "breaker": "What is asked no more for a while: `api`.",
     "unit": "What is missing: `bytes` of a journal, or `events`.",
     "decision": "`ALLOWED`, `DENIED`, `EXPIRED` or `CANCELLED`.",
     "error_type": "What went wrong: of lines `invalid_utf8`, `invalid_json`, `schema`, `oversize`; of the database "

@@ -12,7 +12,7 @@ from tools.docs.bounds import BOUNDS, key_of
 from tools.docs.markdown import anchor, bullets, literal, mark, page, table
 from tools.docs.reading import attribute_docs, introduction, meaning
 
-from betcode.model import events, frames, rows, states
+from betcode.model import events, frames, rows, states, upstream
 
 ABOUT_THE_SOURCE = "`docs/protocol.md` is generated from here."
 """In the module's docstring for those who edit it; not for readers of the page."""
@@ -20,7 +20,7 @@ ABOUT_THE_SOURCE = "`docs/protocol.md` is generated from here."
 REPLY_HEAD = ("field", "type", "meaning")
 FIELD_HEAD = ("field", "type", "default", "meaning")
 
-OBJECTS: tuple[type, ...] = (frames.Summary, rows.Options, events.Preview, events.Passing)
+OBJECTS: tuple[type, ...] = (frames.Summary, upstream.ApiWait, rows.Options, events.Preview, events.Passing)
 """Objects inside requests, replies and frames."""
 
 SCALARS: dict[object, str] = {

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from betcode.core.breaker import Breaker, Ticket
+from betcode.core.retry_budget import RetryBudget
 from betcode.core.upstream_news import Answered, News, Refused, WindowTold
 from betcode.core.upstream_texts import TEMPORARILY, pause_of, window_text
 from betcode.core.usage_windows import UsageWindows
@@ -82,6 +83,7 @@ class Upstream:
     code: str = ""
     why: str = ""
     """Why it is not asked, or was not last."""
+    budget: RetryBudget = field(default_factory=lambda: RetryBudget.full(0.0))
     forced_s: float = -limits.FORCE_EVERY_S
     arrivals: int = 0
     used_s: float = 0.0
@@ -144,6 +146,7 @@ class Upstream:
 
     def _answered(self, member: Member, session: str, now_s: float) -> None:
         member.failed = member.others_answered = False
+        self.budget = self.budget.answered()
         for name, other in self.members.items():
             other.others_answered |= other.failed and name != session
         was_open = self.pause is not None or self.breaker.state(now_s) != "closed"
@@ -180,11 +183,20 @@ class Upstream:
             if ticket is not None:
                 self.breaker.failed(ticket, now_s, retry_after_s=news.retry_after_s)
             self.width = max(1, self.width // 2) if self.width else 0
+            self._spend_retry(now_s)
         if ticket is not None and failure.kind not in BREAKS:
             self.breaker.dropped(ticket, now_s)
         self.fresh.discard(session)
         if self.breaker.state(now_s) == "open" or self.pause is not None:
             self._stop_all()
+
+    def _spend_retry(self, now_s: float) -> None:
+        """The message of this turn will be tried again. When there were too many of these, nobody is let through."""
+        left = self.budget.retry(now_s)
+        if isinstance(left, RetryBudget):
+            self.budget = left
+        elif self.breaker.state(now_s) == "closed":
+            self.breaker.force_open(now_s, now_s + max(left, self.breaker.settings.open_s), "too many retries")
 
     def _stop_all(self) -> None:
         """Nothing begins from here on: who was let in and has not begun waits again."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -63,13 +63,11 @@ class Api:
         """Which upstream such a session uses. It blocks."""
         return identify(self._environment(options), options, directory, self._secret)
 
-    def watches(self, registry: Registry) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-        """What runs beside the sessions, with names."""
-        return [
-            ("remember the upstreams", self._write()),
-            ("look at refused credentials", self._look(registry)),
-            ("count down to the next try", self._count_down(registry)),
-        ]
+    def watch(self, registry: Registry) -> None:
+        """Begin what runs beside the sessions."""
+        registry.beside("remember the upstreams", self._write())
+        registry.beside("look at refused credentials", self._look(registry))
+        registry.beside("count down to the next try", self._count_down(registry))
 
     def _keep(self, stored: list[Stored]) -> None:
         self._stored = stored

@@ -138,6 +138,7 @@ class _App:
     config: Config = field(init=False)
     """The settings in force."""
     started_with: Config = field(init=False)
+    api: Api = field(init=False)
     started_at: str = ""
     files: int = 0
     """Descriptors this process may have."""
@@ -171,7 +172,7 @@ class _App:
                 env_pass=self.config.agent.env_pass,
                 bounds=bounds_of(self.config),
             )
-            api = Api(self.paths.data, self.log, metrics, lambda options: claude_environment(self.config, options))
+            self.api = Api(self.paths.data, self.log, metrics, lambda options: claude_environment(self.config, options))
             world = World(
                 store=store,
                 launcher=launcher,
@@ -182,8 +183,8 @@ class _App:
                 meter=metrics,
                 line_bytes_max=self.config.supervision.max_payload_bytes,
                 slots=Slots(*pool_bounds(self.config)),
-                upstreams=api.upstreams,
-                identify=api.identify,
+                upstreams=self.api.upstreams,
+                identify=self.api.identify,
                 starts=asyncio.Semaphore(self.config.agent.starts_at_once),
                 memory_bytes_max=memory_bytes_max(self.config),
                 policy=policy_of(self.config),
@@ -203,8 +204,6 @@ class _App:
             registry = Registry(world, new_uuid=lambda: str(uuid.uuid4()))
             database.bring_in = lambda new: restore_all(replace(world, store=new), new.unstored)
             database.begin_again = registry.begin_again
-            for name, work in api.watches(registry):
-                registry.beside(name, work)
             await self._serve(registry, store, metrics, steps, watched, database)
         finally:
             database.stop()
@@ -298,6 +297,7 @@ class _App:
         return {"daemon": daemon, "database": stored, "memory": memory}
 
     def _begin_watching(self, registry: Registry, store: MendingStore, claude: ClaudeWatch, database: Database) -> None:
+        self.api.watch(registry)
         registry.beside("sweep deleted sessions", sweep_leftovers(registry))
         registry.beside("look for other claudes", watch(registry.running))
         registry.beside("watch the memory of all sessions", watch_memory(registry))

@@ -44,3 +44,9 @@ FAILURES_KEPT = 64
 """Times of failures that a breaker remembers; more than any of them needs to open."""
 OPEN_KEPT_S = 8 * 86_400.0
 """Longest pause that anything may ask for: a usage window is a week."""
+RETRIES_MAX = 20.0
+"""Retries in a burst, while a dependency is in use: a network that is away for a moment costs each of 20 turns one."""
+RETRIES_SHARE = 0.2
+"""Retries for each answer: where every fifth request fails, waiting serves everybody better than asking again."""
+RETRIES_PER_S = 0.1
+"""Retries that time alone allows."""
