@@ -266,5 +266,5 @@ def test_status_does_not_pay_for_what_it_does_not_use(betcode: Command) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], env=betcode.env, capture_output=True, text=True, check=True)
     status, modules = done.stdout.splitlines()
-    assert set(json.loads(status)) == {"claude", "daemon", "database", "memory", "pool", "sessions"}
+    assert set(json.loads(status)) == {"claude", "daemon", "database", "load", "memory", "pool", "sessions"}
     assert modules == "[]"
