@@ -42,13 +42,17 @@ def wants_api(session: Session) -> bool:
     """Whether it would send to the API now if its upstream, and then the pool, let it."""
     if is_withheld(session):
         return not any(p.state is PermissionState.PENDING for p in session.permissions)
-    return _lacks_nothing_else(session) and not works(session)
+    return _lacks_nothing_else(session) and not (starts(session) or works(session))
+
+
+def starts(session: Session) -> bool:
+    """Whether its claude is being started for a message."""
+    return _claim(session) is Claim.STARTS
 
 
 def works(session: Session) -> bool:
-    """Whether claude may be sending to the API, or is being started to."""
-    claim = _claim(session)
-    return claim in (Claim.STARTS, Claim.WORKS)
+    """Whether claude may be sending to the API."""
+    return _claim(session) is Claim.WORKS
 
 
 def _lacks_nothing_else(session: Session) -> bool:

@@ -92,25 +92,34 @@ class Upstream:
     # --- what sessions do -----------------------------------------------------------------------------------------
 
     def settle(
-        self, session: str, now_s: float, *, wants: bool, works: bool, first: bool, background: bool
+        self, session: str, now_s: float, *, wants: bool, starts: bool, works: bool, first: bool, background: bool
     ) -> list[str]:
-        """A session stands so from here on."""
+        """A session stands so from here on.
+
+        Args:
+            session: its id.
+            now_s: when.
+            wants: it lacks nothing else but perhaps a slot.
+            starts: its process is being started for a message.
+            works: its turn is under way.
+            first: it goes on with one.
+            background: no person looks on.
+        """
         self.used_s = now_s
         member = self.members.get(session)
         if member is None:
-            if not (wants or works):
+            if not (wants or starts or works):
                 return []
             member = self.members[session] = Member()
         if (wants and not member.wants) or first is not member.first:
             self.arrivals += 1
             member.since_s, member.number = now_s, self.arrivals
-        begins = works and not member.works
-        member.wants, member.works, member.first, member.background = wants, works, first, background
-        if begins:
+        member.wants, member.works, member.first, member.background = wants, starts or works, first, background
+        if works:
             member.admitted = False
             if member.ticket is None and not member.forced:
                 member.ticket = self.breaker.ticket(now_s)
-        if not (wants or works):
+        if not (wants or starts or works):
             self._let_go(member, session, now_s)
         return self.arrange(now_s)
 

@@ -16,7 +16,7 @@ from betcode.core.breaker import Breaker, Change, Snapshot
 from betcode.core.instant import Instant, iso
 from betcode.core.life import Session
 from betcode.core.silence import is_ours
-from betcode.core.stance import is_withheld, wants_api, works
+from betcode.core.stance import is_withheld, starts, wants_api, works
 from betcode.core.upstream import Upstream
 from betcode.core.upstream_news import news_of
 from betcode.core.upstream_texts import automatic_retry
@@ -201,6 +201,7 @@ class Access:
             self.session,
             now.unix_s,
             wants=wants_api(session),
+            starts=starts(session),
             works=works(session),
             first=is_withheld(session),
             background=background,

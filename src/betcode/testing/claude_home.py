@@ -74,6 +74,10 @@ class RunningModelServer:
         """Replace the script that governs prompts without one. Raises ValueError with the sentence of the server."""
         self._call("POST", "/_script", json.dumps(script))
 
+    def set_weather(self, *periods: dict[str, Any], repeat: bool = False) -> None:
+        """What happens to all requests from now on (weather.py); without periods nothing special."""
+        self._call("POST", "/_weather", json.dumps({"periods": periods, "repeat": repeat}))
+
     def reset(self) -> None:
         """Forget all counters."""
         self._call("POST", "/_reset")

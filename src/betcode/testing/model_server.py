@@ -9,6 +9,7 @@ SIGINT end it at once with exit code 0. How scripts are written: script.py. Whic
     POST /v1/messages/count_tokens  a rough count
     GET /_stats, POST /_reset       what was asked so far (model_stats.py); forget it
     POST /_script                   replaces the default script, and lets "times" count from zero
+    POST /_weather                  what happens to all requests for a while (weather.py)
 """
 
 import argparse
@@ -29,6 +30,7 @@ from betcode.testing.model_answer import Answer
 from betcode.testing.model_stats import FaultCounts, ModelRequest, ModelStats
 from betcode.testing.script import DEFAULT_SCRIPT, Fault, Script, ScriptError, Step, parse_script, resolved
 from betcode.testing.sse import Reply, error_body
+from betcode.testing.weather import Weather, parse_weather
 
 _BACKGROUND_STEP = Step(
     text="<summary>scripted</summary>"
@@ -43,6 +45,7 @@ class ModelServer:
         self._record = record
         self._stats = ModelStats()
         self._faults = FaultCounts()
+        self._weather, self._weather_s = Weather(), 0.0
         self._numbered = 0
         self._token = secrets.token_hex(4)  # makes ids new after a restart of this server, too
 
@@ -77,6 +80,12 @@ class ModelServer:
                     return 400, _invalid(error)
                 self._faults = FaultCounts()
                 return 200, b"{}"
+            case "POST", "/_weather":
+                try:
+                    self._weather, self._weather_s = parse_weather(json.loads(request.body)), time.monotonic()
+                except (ValueError, RecursionError) as error:
+                    return 400, _invalid(error)
+                return 200, b"{}"
             case "POST", "/v1/messages/count_tokens":
                 return 200, json.dumps({"input_tokens": len(request.body) // 4 + 1}).encode()
             case _:
@@ -97,6 +106,8 @@ class ModelServer:
         noted.prompt, noted.step = found.prompt, found.step
         self._write_record(noted, body)
         step = step or (_BACKGROUND_STEP if noted.background else self._step(noted, found))
+        passed_s = time.monotonic() - self._weather_s
+        step = self._weather.step(passed_s, step, number=number, model=noted.model, session=noted.session)
         stats.begin(noted)
         reply = Reply(step=step, model=noted.model, reply_id=f"{self._token}{number:06d}")
         answer = Answer(connection, reply, streamed=noted.streamed, on_status=partial(stats.answered, noted))
