@@ -12,6 +12,9 @@ from betcode.cli.raw_turn import RawTurn
 from betcode.client.tap import Tap
 from betcode.model import limits
 
+_LOOK_S = 0.05
+"""Between looks at whether the result is there."""
+
 
 class RawOutput:
     """The reader of one turn's lines; made by `raw_output`."""
@@ -20,9 +23,17 @@ class RawOutput:
         self._turn = turn
         self._reading = reading
 
-    async def result(self) -> bytes | None:
-        """claude's result line, waited for; None when it does not come."""
-        await asyncio.wait([self._reading], timeout=limits.RESULT_WAIT_S)
+    @property
+    def unprinted(self) -> bool:
+        """Whether the result was held back."""
+        return self._turn.held
+
+    async def result(self, *, refused: bool) -> bytes | None:
+        """claude's result line, waited for; None when it does not come. `refused`: one that was held back will do."""
+        left_s = limits.RESULT_WAIT_S
+        while left_s > 0 and not self._reading.done() and not (refused and self._turn.held):
+            await asyncio.wait([self._reading], timeout=_LOOK_S)
+            left_s -= _LOOK_S
         return self._turn.result
 
 

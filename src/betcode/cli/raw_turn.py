@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from betcode.cli.raw_denials import Denials
+from betcode.core.failures.api import api_failure
+from betcode.model import limits
+from betcode.model.facts import TurnResult
+from betcode.model.failures import ApiKind
+from betcode.model.ids import MessageId, attempt_id
 
 INNER = frozenset({"control_request", "control_response", "control_cancel_request", "command_lifecycle", "keep_alive"})
 """Types of lines that are between claude and the daemon."""
@@ -26,11 +32,30 @@ class Head(msgspec.Struct):
     user_message_uuids: list[str] | None = None
     user_message_uuid: str | None = None
     is_error: bool | None = None
+    api_error_status: int | None = None
+    api_error: str | None = None
+    terminal_reason: str | None = None
+    result: Any = None
 
     @property
     def kind(self) -> str:
         """`type`, for system lines with the subtype."""
         return f"system/{self.subtype}" if self.type == "system" else self.type
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether this is the result of a turn with which the daemon goes on when the API answers again."""
+        failure = api_failure(
+            TurnResult(
+                subtype=self.subtype or "",
+                is_error=bool(self.is_error),
+                terminal_reason=self.terminal_reason or "",
+                text=self.result if isinstance(self.result, str) else "",
+                api_error_status=self.api_error_status,
+                api_error=self.api_error or "",
+            )
+        )
+        return failure is not None and failure.kind is not ApiKind.REQUEST
 
 
 _decode = msgspec.json.Decoder(Head, strict=False).decode
@@ -63,10 +88,18 @@ class RawTurn:
     """claude does nothing else before, so what it prints before its first line about this message belongs to it too."""
     result: bytes | None = None
     """claude's result line for this message, once it came."""
+    held: bool = False
+    """`result` was not printed: the API refused the turn, and the message goes on unless nobody waits for it."""
     over: bool = False
     """claude prints nothing more about this message."""
     _begun: bool = False
+    _uuids: frozenset[str] = frozenset()
     _denials: Denials = field(default_factory=Denials)
+
+    def __post_init__(self) -> None:
+        attempts = range(1, limits.ATTEMPTS_FOLLOWED + 1)
+        name = MessageId(self.message_id)
+        self._uuids = frozenset({self.message_id, *(attempt_id(name, attempt) for attempt in attempts)})
 
     def take(self, line: bytes) -> list[bytes]:
         """The line if it is to be printed, with those that `claude -p` would print before it."""
@@ -80,8 +113,10 @@ class RawTurn:
         return self._denials.before(line) if found.type == "user" and not self.whole else []
 
     def _prints(self, found: Head, line: bytes) -> bool:
-        if found.type == "command_lifecycle" and found.command_uuid == self.message_id:
+        if found.type == "command_lifecycle" and found.command_uuid in self._uuids:
             self._begun = self._begun or found.state == "started" or self.whole
+            if self.held and found.state == "started":
+                self.result, self.held = None, False
             return self.whole
         if self.whole:
             return self._prints_whole(found, line)
@@ -89,14 +124,15 @@ class RawTurn:
             return False
         if found.type == "result" and self._is_ours(found):
             self.result = line
-            self.over = True
-        return printed(found, partial=self.partial)
+            self.held = found.is_refused
+            self.over = not self.held
+        return printed(found, partial=self.partial) and not self.held
 
     def _prints_whole(self, found: Head, line: bytes) -> bool:
         if not (self._begun or self.alone):
             return False
         if found.type == "result" and self._is_ours(found):
-            self.result = line
+            self.result = None if found.is_refused else line
         elif self.result is not None and found.kind == "system/session_state_changed" and found.state == "idle":
             self.over = True
         elif self.result is not None and found.type == "command_lifecycle" and found.state == "started":
@@ -106,4 +142,4 @@ class RawTurn:
 
     def _is_ours(self, found: Head) -> bool:
         named = found.user_message_uuids or ([found.user_message_uuid] if found.user_message_uuid else [])
-        return not named or self.message_id in named
+        return not named or not self._uuids.isdisjoint(named)

@@ -99,10 +99,10 @@ async def _tell_program(
     options: RunOptions, raw: RawOutput, task: Task, session: dict[str, Any], error: BetcodeError | None
 ) -> int:
     """End the output with claude's result, or with one in its form when claude gave none; returns the exit status."""
-    line = await raw.result() if task.turn is not None else None
+    line = await raw.result(refused=error is not None) if task.turn is not None else None
     if line is None and not options.raw:
         say_json(result(task, session, error))
-    elif line is not None and options.output_format == "json" and not options.raw:
+    elif line is not None and not options.raw and (options.output_format == "json" or raw.unprinted):
         say_raw(line)
     if error is None:
         return 0

@@ -297,6 +297,8 @@ TAP_BYTES_AHEAD: Final = 8 * 1024 * 1024
 """Raw output that waits in a client for a slow reader; what comes then is dropped there and asked for again."""
 TRACES_MAX: Final = 1_000
 """Messages of a session whose trace is remembered: as many as may wait; of an older one the session's counts."""
+ATTEMPTS_FOLLOWED: Final = 256
+"""Attempts at one message whose output `run` recognizes: a day of an API that is tried every ten minutes, and more."""
 RESULT_WAIT_S: Final = 10.0
 """How long `run` waits for claude's own result line after the daemon has said that the turn is over."""
 
