@@ -26,6 +26,9 @@ SEEDS: Final = 250
 """In each of four parts."""
 SMALL: Final = {"sessions": 4, "turns": 5, "blocks": 90}
 """2,000 rows."""
+SPLICES: Final = frozenset({0, 3})
+"""Damages that journals are spared: claude's lines have no checksum, so a letter changed in a text, or two lines that
+make a third one where bytes were cut out between them, look like what claude printed."""
 _NOW: Final = Instant(1_800_000_000.0, 0.0)
 
 
@@ -38,7 +41,10 @@ def corrupt(data: Path, rng: Random) -> str:
         path = rng.choice([path for path in files if path.exists() and path.stat().st_size])
         size = path.stat().st_size
         at = rng.randrange(size)
-        match rng.randrange(6):
+        kind = rng.randrange(6)
+        if path.suffix == ".out" and kind in SPLICES:
+            kind = 1
+        match kind:
             case 0:
                 damages.overwrite(path, at, rng.randbytes(rng.choice((1, 16, 100, 5_000))))
             case 1:
