@@ -132,7 +132,8 @@ def _minor(event: dict[str, Any]) -> list[str]:
             return advice(f"! {event['severity']}: {event['message']}", event.get("hint", ""))
         case "message_state":
             told = event["state"] in ("queued", "failed", "cancelled", "unknown") and event.get("reason")
-            return [f"-- message {event['state']}: {event['reason']}"] if told else []
+            again = f" Next try at {local(event['retry_at'], seconds=True)}." if event.get("retry_at") else ""
+            return [f"-- message {event['state']}: {event['reason']}{again}"] if told else []
         case "note":
             return [f"  ({event['name']}) {cut(event.get('text', ''))}".rstrip()]
         case "unknown":

@@ -36,7 +36,7 @@ def brief_lines(event: dict[str, Any]) -> list[str]:
 
 def except_kinds(*kinds: str) -> Callable[[dict[str, Any]], list[str]]:
     """`brief_lines` without some kinds."""
-    return lambda event: [] if event["kind"] in kinds else brief_lines(event)
+    return lambda event: [] if event["kind"] in kinds and not event.get("code") else brief_lines(event)
 
 
 class Live:

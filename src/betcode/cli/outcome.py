@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from betcode.core.inputs import LASTING
-from betcode.model.errors import CODES, BetcodeError
+from betcode.core.instant import unix_s_of
+from betcode.model.errors import CODES, BetcodeError, Refusal
 from betcode.model.states import FINAL_MESSAGE_STATES, MessageState, PermissionState, SessionState
 
 HTTP_TOO_MANY_REQUESTS = 429
@@ -31,13 +32,18 @@ class Task:
     settled: dict[str, dict[str, Any]] = field(default_factory=dict)
     """`permission_settled` events, by the call that they are about."""
     notice: dict[str, Any] | None = None
+    waits_for_api: bool = True
+    """Go on waiting when the API is not asked for a while, instead of giving up."""
+    refused: dict[str, Any] | None = None
+    """The event that says so."""
     crashed: str = ""
     """Why the session takes no more part in this: it was stopped after too many crashes."""
 
     @property
     def over(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.state in FINAL_MESSAGE_STATES or bool(self.crashed)
+        gives_up = self.refused is not None and not self.waits_for_api
+        return self.state in FINAL_MESSAGE_STATES or bool(self.crashed) or gives_up
 
     def take(self, event: dict[str, Any]) -> None:
         """Take one durable event."""
@@ -56,6 +62,7 @@ class Task:
             case "message_state" if event["message_id"] == self.message_id:
                 self.state, self.reason = event["state"], event.get("reason", "")
                 self.working = self.state == MessageState.STARTED
+                self.refused = event if event.get("code") else None
             case "notice" if event["severity"] == "error":
                 self.notice = event
             case "status" if event["state"] == SessionState.CRASHED:
@@ -78,6 +85,8 @@ class Task:
             return self._because(
                 "agent.crashed", self.crashed, f"Find the cause, then: betcode sessions retry {self.session}"
             )
+        if self.refused is not None and not self.waits_for_api:
+            return self._gave_up(self.refused)
         if self.state == MessageState.FAILED:
             return self._failed()
         if tool := self.denied():
@@ -118,6 +127,15 @@ class Task:
         if found and code in CODES:  # the session's own reason, such as a claude that is not there
             return self._because(code, message, "See `betcode daemon logs`.")
         return BetcodeError("agent.error", text, hint=f"The whole conversation: betcode sessions show {self.session}")
+
+    def _gave_up(self, event: dict[str, Any]) -> BetcodeError:
+        """The API is not asked for a while, and the caller does not want to wait."""
+        code, again_ms = event["code"], 0
+        if event.get("retry_at"):
+            again_ms = max(0, round((unix_s_of(event["retry_at"]) - unix_s_of(event["time"])) * 1000))
+        refusal = Refusal("the API", "upstream", again_ms) if again_ms else None
+        hint = "The message was cancelled. Send it again later, or have it wait: --on-rate-limit wait"
+        return BetcodeError(code, event["reason"], hint=hint, refusal=refusal)
 
     def _because(self, code: str, message: str, hint: str) -> BetcodeError:
         """An error that a notice of the session may explain better."""

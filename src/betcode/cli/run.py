@@ -36,6 +36,12 @@ from betcode.cli.invocation import Invocation, pass_invocation
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Interrupt after this; exit 124."
 )
+@click.option(
+    "--on-rate-limit",
+    type=click.Choice(["wait", "fail"]),
+    default="wait",
+    help="When the API is not to be asked for a while: wait (default), or cancel the message and exit with 4.",
+)
 @click.option("--dir", "directory", metavar="DIR", help="Work in this directory instead of the present one.")
 @click.option("--name", metavar="NAME", help="A name for a new session, shown in lists.")
 @click.option("--claude-config-dir", metavar="DIR", help="CLAUDE_CONFIG_DIR of a new session, that is its account.")

@@ -31,6 +31,7 @@ class RunOptions:
     model: str | None
     max_turns: int | None
     timeout: float | None
+    on_rate_limit: str
     directory: str | None
     name: str | None
     permission_ttl: float | None

@@ -24,7 +24,7 @@ from betcode.cli.run_options import RunOptions
 from betcode.client.client import Client
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
-from betcode.model.frames import Create, ListSessions, Permissions, Send, Show
+from betcode.model.frames import Clear, Create, ListSessions, Permissions, Send, Show
 from betcode.model.rows import Options
 from betcode.model.states import AT_REST, SessionState
 
@@ -60,7 +60,7 @@ async def _run(invocation: Invocation, options: RunOptions, chosen: Options | No
         stream = await stack.enter_async_context(contextlib.aclosing(client.stream(session["id"], from_end=True)))
         await anext(stream)  # attached: whatever the message causes comes after this
         key = str(uuid.uuid4())
-        task = Task(key, session["id"])
+        task = Task(key, session["id"], waits_for_api=options.on_rate_limit != "fail")
         live = Live(streams=_streams(options), describe=_describe(options))
         text_form = options.output_format in (None, "text") and not options.raw
         following = Following(
@@ -84,6 +84,8 @@ async def _run(invocation: Invocation, options: RunOptions, chosen: Options | No
         try:
             await follow(following, timeout_s=left_s)
             error = task.error()
+            if task.refused is not None and error is not None:
+                await client.request(Clear(session=session["id"], message_id=key))
         except BetcodeError as stopped:
             if raw is None:
                 raise

@@ -36,16 +36,18 @@ def wait(draft: Draft, messages: list[Message], failure: ApiFailure) -> None:
     if passage.begins:
         pause = delay_s(refused, first_s=limits.API_BACKOFF_FIRST_S, max_s=limits.API_BACKOFF_MAX_S, rng=draft.rng)
         reason = f"{what}; it goes on in {pause:.1f} s"
+        code, retry_unix_s = failure.code, draft.now.unix_s + pause
         draft.set(restart_s=draft.now.steady_s + pause, reason=reason)
     else:
-        reason = passage.why
+        reason, code, retry_unix_s = passage.why, passage.code, passage.until_unix_s
         draft.set(reason=reason)
     for message in messages:
         known = Conversation(found=True, messages=frozenset({message.uuid}))
         text = recovery.told(
             message, Moment.ANSWERING, session.turn, known, f"Your last request could not be answered: {what}"
         )
-        draft.move_message(message, MessageState.QUEUED, reason, run=0, attempt=message.attempt + 1, told=text)
+        again = {"run": 0, "attempt": message.attempt + 1, "told": text}
+        draft.move_message(message, MessageState.QUEUED, reason, code=code, retry_unix_s=retry_unix_s, **again)
     if messages:
         _tell(draft, failure, reason)
 

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace as change
 
 from betcode.core.effects import Effect, Refuse, Reply
-from betcode.core.instant import Instant
+from betcode.core.instant import Instant, iso
 from betcode.core.life import Session, state_of
 from betcode.model import limits
 from betcode.model.errors import BetcodeError
@@ -104,11 +104,22 @@ class Draft:
         self.rows.append(message)
         self.set(messages=kept, held=self.session.held and bool(kept))
 
-    def move_message(self, message: Message, state: MessageState, reason: str = "", **changes: Any) -> None:
-        """Bring a message to its next state, stored and shown."""
+    def move_message(
+        self,
+        message: Message,
+        state: MessageState,
+        reason: str = "",
+        *,
+        code: str = "",
+        retry_unix_s: float = 0.0,
+        **changes: Any,
+    ) -> None:
+        """Bring a message to its next state, stored and shown; `code` and `retry_unix_s`: while it waits for the API."""
         moved = change(message, state=state, reason=reason, **changes)
         if (moved.state, moved.reason) != (message.state, message.reason):
-            self.emit(MessageProgress(message_id=message.id, state=state, reason=reason))
+            retry_at = iso(retry_unix_s) if retry_unix_s else ""
+            event = MessageProgress(message_id=message.id, state=state, reason=reason, code=code, retry_at=retry_at)
+            self.emit(event)
         self.put_message(moved)
 
     def put_permission(self, permission: Permission) -> None:

@@ -159,6 +159,8 @@ def state_of(session: Session) -> SessionState:
         return SessionState.SPAWNING
     if session.current is not None or session.turn is not None or session.cli_state in BUSY:
         return SessionState.ACTIVE
+    if session.passage.code and session.waiting and not (session.held or session.strangers or session.spent.stop):
+        return SessionState.WAITING_API
     return SessionState.NEW if session.run == 0 else SessionState.IDLE
 
 

@@ -102,8 +102,9 @@ def pump(draft: Draft) -> None:
     if session.spent.stop:
         return _explain(draft, session.spent.stop)
     if not session.passage.begins:
-        draft.set(reason=session.passage.why)
-        return _explain(draft, session.passage.why)
+        passage = session.passage
+        draft.set(reason=passage.why)
+        return _explain(draft, passage.why, code=passage.code, retry_unix_s=passage.until_unix_s)
     if not session.gate.begins:
         return _explain(draft, session.gate.why)
     if session.process is Process.NONE:
@@ -126,11 +127,11 @@ def _steer(draft: Draft) -> None:
                 _write(draft, message)
 
 
-def _explain(draft: Draft, reason: str) -> None:
+def _explain(draft: Draft, reason: str, *, code: str = "", retry_unix_s: float = 0.0) -> None:
     """Store and show why the messages that wait are waiting."""
     for message in draft.session.waiting:
         if message.reason != reason or message.state is not MessageState.QUEUED:
-            draft.move_message(message, MessageState.QUEUED, reason)
+            draft.move_message(message, MessageState.QUEUED, reason, code=code, retry_unix_s=retry_unix_s)
 
 
 def start_process(draft: Draft) -> None:

@@ -75,7 +75,9 @@ class Upstream:
     width: int = 0
     """How many may work at the same time in a slow start; 0: any number."""
     fresh: set[str] = field(default_factory=set)
-    """Those admitted in this round of it that the API has not answered yet."""
+    """Those it admitted that the API has not answered yet."""
+    answers: int = 0
+    """How many of those it has answered at this width."""
     next_s: float = 0.0
     """When the next of a round may begin."""
     pause: Pause | None = None
@@ -167,14 +169,21 @@ class Upstream:
             self.breaker.succeeded(member.ticket, now_s)
         member.ticket = self.breaker.ticket(now_s)
         if was_open and self.breaker.state(now_s) == "closed" and self.pause is None:
-            self.width, self.fresh, self.next_s = 1, set(), now_s
-        elif session not in self.fresh:
+            self._begin_slowly(now_s)
+            self.fresh.add(session)
+        if session not in self.fresh:
             return
         self.fresh.discard(session)
-        if self.width and not self.fresh:
-            self.width *= 2
+        self.answers += 1
+        if self.width and self.answers >= self.width:
+            self.width, self.answers = self.width * 2, 0
             if self.width > limits.SLOW_START_MAX:
                 self.width = 0
+
+    def _begin_slowly(self, now_s: float) -> None:
+        """One at a time, then 2, 4 ... as fast as they are answered."""
+        self.width, self.answers, self.next_s = 1, 0, now_s
+        self.fresh.clear()
 
     def _refused(self, member: Member, session: str, news: Refused, now_s: float) -> None:
         member.failed, member.others_answered = True, False
@@ -191,7 +200,7 @@ class Upstream:
             self.code, self.why = failure.code, TEMPORARILY[failure.kind]
             if ticket is not None:
                 self.breaker.failed(ticket, now_s, retry_after_s=news.retry_after_s)
-            self.width = max(1, self.width // 2) if self.width else 0
+            self.width, self.answers = max(1, self.width // 2) if self.width else 0, 0
             self._spend_retry(now_s)
         if ticket is not None and failure.kind not in BREAKS:
             self.breaker.dropped(ticket, now_s)
@@ -260,7 +269,7 @@ class Upstream:
     def go_on(self, now_s: float) -> None:
         """Take back the pause: somebody says that its cause is gone. One session goes first."""
         self.pause = None
-        self.width, self.fresh, self.next_s = 1, set(), now_s
+        self._begin_slowly(now_s)
 
     def arrange(self, now_s: float) -> list[str]:
         """Admit those that may go now; returns them."""

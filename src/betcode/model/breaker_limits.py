@@ -48,5 +48,5 @@ RETRIES_MAX = 20.0
 """Retries in a burst, while a dependency is in use: a network that is away for a moment costs each of 20 turns one."""
 RETRIES_SHARE = 0.2
 """Retries for each answer: where every fifth request fails, waiting serves everybody better than asking again."""
-RETRIES_PER_S = 0.1
+RETRIES_PER_S = 0.02
 """Retries that time alone allows."""

@@ -37,6 +37,10 @@ class MessageProgress(Event, frozen=True, kw_only=True, tag="message_state"):
     message_id: str
     state: str
     reason: str = ""
+    code: str = ""
+    """Set while it waits for the API: `agent.rate_limited`, `agent.api_down` or `agent.credentials`."""
+    retry_at: str = ""
+    """When the API is tried again, as far as is known, ISO 8601."""
 
 
 class TurnBegun(Event, frozen=True, kw_only=True, tag="turn_started"):
