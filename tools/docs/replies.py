@@ -112,7 +112,12 @@ BODIES: dict[str, Rows] = {
         ),
         ("left_off", "whole number", "Rows beyond the 1,000 newest days, or dearest sessions; they are in `total`."),
         ("total", "object", "The same of all together, without `key`; a turn that used two models is one turn."),
-        ("windows", "list of objects", "Usage windows of a subscription; none in this version."),
+        (
+            "windows",
+            "list of objects",
+            "Usage windows that the API told of and that have not ended: `upstream`, `name`, `status`, `resets_at`,"
+            " `utilization` (0 to 1), `told_at`.",
+        ),
     ),
     "GetStatus": (
         ("daemon", "object", "`pid`, `version`, `started_at`."),

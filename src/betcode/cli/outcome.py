@@ -135,7 +135,7 @@ class Task:
             again_ms = max(0, round((unix_s_of(event["retry_at"]) - unix_s_of(event["time"])) * 1000))
         refusal = Refusal("the API", "upstream", again_ms) if again_ms else None
         hint = "The message was cancelled. Send it again later, or have it wait: --on-rate-limit wait"
-        return BetcodeError(code, event["reason"], hint=hint, refusal=refusal)
+        return BetcodeError(code, event["reason"].partition("; it goes on in")[0], hint=hint, refusal=refusal)
 
     def _because(self, code: str, message: str, hint: str) -> BetcodeError:
         """An error that a notice of the session may explain better."""

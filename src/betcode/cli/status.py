@@ -45,10 +45,14 @@ def status(invocation: Invocation, *, as_json: bool) -> int:
         say(f"warning   {warning}")
     if pool := body.get("pool"):
         say(f"pool      {_pool_text(pool)}")
+    for upstream in body.get("upstreams", []):
+        if upstream["state"] != "closed":
+            say(f"api       {_upstream_text(upstream)}")
     if body["sessions"]:
         rows = [["ID", "STATE", "SEQ", "CLAUDE PID", "DIRECTORY"]]
         for one in body["sessions"]:
-            state = f"{one['state']} place {one['place']}" if one.get("place") else one["state"]
+            place = one.get("place") or (one.get("api") or {}).get("place")
+            state = f"{one['state']} place {place}" if place else one["state"]
             rows.append([one["id"], state, str(one["seq"]), str(one["claude_pid"] or ""), one["dir"]])
         say(table(rows))
     else:
@@ -61,6 +65,18 @@ def _age(seconds: float) -> str:
     if seconds < 5_400:
         return counted(round(seconds / 60), "minute")
     return counted(round(seconds / 3_600), "hour") if seconds < 172_800 else counted(round(seconds / 86_400), "day")
+
+
+def _upstream_text(upstream: dict[str, Any]) -> str:
+    """What is known against an upstream, and when it is tried again."""
+    states = {"half_open": "one session tries it", "slow_start": "sessions go on one after the other", "paused": ""}
+    text = f"{upstream['name']}: {upstream['reason']}"
+    if upstream.get("retry_at"):
+        text += f" Next try at {local(upstream['retry_at'], seconds=True)}, in {upstream['retry_in_s']:.0f} s;"
+    elif states.get(upstream["state"]):
+        text += f" Now {states[upstream['state']]};"
+    waits = counted(upstream["waiting"], "session")
+    return f"{text} {waits} waiting" + (f". {upstream['hint']}" if upstream.get("hint") else "")
 
 
 def _pool_text(pool: dict[str, int]) -> str:

@@ -8,6 +8,7 @@ import click
 
 from betcode.cli.complete import sessions
 from betcode.cli.invocation import Invocation, pass_invocation
+from betcode.cli.local_time import local
 from betcode.cli.output import counted, say, say_json, table
 from betcode.core.spent import dollars
 from betcode.model.usage import DAYS_MAX
@@ -58,6 +59,8 @@ def usage(invocation: Invocation, *, session: str, days: int | None, by: str, as
             say(f"and {counted(body['left_off'], 'more row')}, which the total includes")
     else:
         say(_nothing(body))
+    if body["windows"] and not as_json:
+        say(windows_table(body["windows"]))
     return 0
 
 
@@ -67,6 +70,17 @@ def usage_table(body: dict[str, Any]) -> str:
     rows += [[one["key"], *_cells(one)] for one in body["rows"]]
     if len(body["rows"]) > 1:
         rows.append(["total", *_cells(body["total"])])
+    return table(rows)
+
+
+def windows_table(windows: list[dict[str, Any]]) -> str:
+    """How much of each usage window is used, as the API last told it."""
+    rows = [["USAGE WINDOW", "USED", "RESETS", "TOLD", "API"]]
+    for one in windows:
+        used = f"{one['utilization']:.0%}" if one["status"] != "rejected" else "all"
+        rows.append(
+            [one["name"].replace("_", " "), used, local(one["resets_at"]), local(one["told_at"]), one["upstream"]]
+        )
     return table(rows)
 
 

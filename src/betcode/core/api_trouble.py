@@ -7,13 +7,17 @@ only once in a row for a message. Whether others may send meanwhile is for `core
 
 from __future__ import annotations
 
+from typing import Any
+
 from betcode.core import recovery
 from betcode.core.backoff import delay_s
 from betcode.core.draft import Draft
+from betcode.core.instant import iso
 from betcode.core.recovery import Moment
 from betcode.core.upstream_texts import automatic_retry
 from betcode.model import upstream_limits as limits
 from betcode.model.conversation import Conversation
+from betcode.model.facts import RateLimit
 from betcode.model.failures import ApiFailure, ApiKind, FailureClass
 from betcode.model.rows import Message
 from betcode.model.states import MessageState
@@ -46,7 +50,7 @@ def wait(draft: Draft, messages: list[Message], failure: ApiFailure) -> None:
         text = recovery.told(
             message, Moment.ANSWERING, session.turn, known, f"Your last request could not be answered: {what}"
         )
-        again = {"run": 0, "attempt": message.attempt + 1, "told": text}
+        again: dict[str, Any] = {"run": 0, "attempt": message.attempt + 1, "told": text}
         draft.move_message(message, MessageState.QUEUED, reason, code=code, retry_unix_s=retry_unix_s, **again)
     if messages:
         _tell(draft, failure, reason)
@@ -61,6 +65,21 @@ def _tell(draft: Draft, failure: ApiFailure, reason: str) -> None:
     text = reason if passage.begins else automatic_retry(passage, draft.now.unix_s)
     severity = "error" if lasts else "warning" if session.refused == 1 else "info"
     draft.notice(severity, failure.code, text, failure.failure.hint.replace("ID", session.id))
+
+
+def on_rate_limit(draft: Draft, fact: RateLimit) -> None:
+    """Warn people once before a usage window is used up."""
+    name = f"usage {fact.window} {fact.resets_at_unix_s}"
+    if fact.status != "allowed_warning" or name in draft.session.kinds_warned:
+        return
+    draft.set(kinds_warned=draft.session.kinds_warned | {name})
+    resets = f"; it resets at {iso(float(fact.resets_at_unix_s))[:19]}Z" if fact.resets_at_unix_s else ""
+    draft.notice(
+        "warning",
+        "limit.usage_near",
+        f"{fact.utilization:.0%} of the usage window {fact.window.replace('_', ' ')} is used{resets}",
+        "When it is used up, sessions wait for that time and go on by themselves. See: betcode usage",
+    )
 
 
 def answered(draft: Draft) -> None:

@@ -114,7 +114,7 @@ class Draft:
         retry_unix_s: float = 0.0,
         **changes: Any,
     ) -> None:
-        """Bring a message to its next state, stored and shown; `code` and `retry_unix_s`: while it waits for the API."""
+        """Bring a message to its next state, stored and shown; with `code` and `retry_unix_s` it waits for the API."""
         moved = change(message, state=state, reason=reason, **changes)
         if (moved.state, moved.reason) != (message.state, message.reason):
             retry_at = iso(retry_unix_s) if retry_unix_s else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from betcode.core import foreign, shortfall, silence
 from betcode.core.draft import Draft
@@ -76,7 +77,7 @@ def on_withdrawn(draft: Draft, fact: ControlAnswer) -> None:
     uuid = fact.request_id.removeprefix(WITHDRAW)
     for message in draft.session.messages:
         if message.uuid == uuid and message.state in GIVEN and fact.body.get("cancelled") is True:
-            again = {"attempt": message.attempt + 1, "told": message.said, "run": 0}
+            again: dict[str, Any] = {"attempt": message.attempt + 1, "told": message.said, "run": 0}
             draft.move_message(message, MessageState.QUEUED, HELD, **again)
             draft.set(held=True)
 

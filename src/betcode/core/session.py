@@ -17,6 +17,7 @@ from __future__ import annotations
 from random import Random
 
 from betcode.core import (
+    api_trouble,
     cost,
     ending,
     foreign,
@@ -65,6 +66,7 @@ from betcode.model.facts import (
     Fact,
     Lifecycle,
     PermissionRequest,
+    RateLimit,
     RequestWithdrawn,
     RunState,
     TaskList,
@@ -171,6 +173,8 @@ def _on_fact(draft: Draft, fact: Fact) -> None:
             garbled.on_turn_ended(draft)
         case PermissionRequest():
             permissions.on_request(draft, fact)
+        case RateLimit():
+            api_trouble.on_rate_limit(draft, fact)
         case RequestWithdrawn():
             permissions.on_withdrawn(draft, fact)
         case ControlRequest():

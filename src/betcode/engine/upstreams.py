@@ -117,6 +117,13 @@ class Upstreams:
         """Those that wait for their upstream."""
         return [access for access in self._access.values() if access.waits]
 
+    def windows(self, now: Instant) -> list[dict[str, Any]]:
+        """The usage windows of all upstreams that have not ended, the fullest first."""
+        found = [
+            {"upstream": one.label} | window for one in self._known.values() for window in _windows(one, now.unix_s)
+        ]
+        return sorted(found, key=lambda window: -window["utilization"])
+
     def view(self, now: Instant) -> list[dict[str, Any]]:
         """What people see of each upstream that anything is known of."""
         return [_view(one, now.unix_s) for one in self._known.values() if one.members or one.windows.known]
@@ -139,18 +146,22 @@ def _view(one: Upstream, now_s: float) -> dict[str, Any]:
         "retry_in_s": round(retry_s - now_s, 1) if retry_s > now_s else None,
         "waiting": len(waiting),
         "working": sum(member.works for member in one.members.values()),
-        "windows": [
-            {
-                "name": window.name,
-                "status": window.status,
-                "resets_at": iso(window.resets_at_unix_s),
-                "utilization": window.utilization,
-                "told_at": iso(window.told_at_unix_s),
-            }
-            for window in one.windows.all()
-            if window.resets_at_unix_s > now_s
-        ],
+        "windows": _windows(one, now_s),
     }
+
+
+def _windows(one: Upstream, now_s: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": window.name,
+            "status": window.status,
+            "resets_at": iso(window.resets_at_unix_s),
+            "utilization": window.utilization,
+            "told_at": iso(window.told_at_unix_s),
+        }
+        for window in one.windows.all()
+        if window.resets_at_unix_s > now_s
+    ]
 
 
 class Access:

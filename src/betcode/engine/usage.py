@@ -29,7 +29,7 @@ async def show_usage(registry: Registry, request: GetUsage) -> dict[str, Any]:
         "rows": [{"key": one.key} | _view(one) for one in shown],
         "left_off": len(sums) - len(shown),
         "total": _view(usage.total(found)),
-        "windows": [],
+        "windows": world.upstreams.windows(world.clock.now()),
     }
 
 

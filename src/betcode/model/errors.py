@@ -116,6 +116,7 @@ CODES: dict[str, Code] = {
     "limit.cost_near": Code(
         Exit.RATE_LIMITED, "Turns have cost 80 % of a limit that a user set; a session is told so."
     ),
+    "limit.usage_near": Code(Exit.RATE_LIMITED, "A usage window of the account is nearly used up; people are told so."),
     "limit.cost_reached": Code(Exit.RATE_LIMITED, "Turns have cost what a user allows: no new turn begins."),
     "limit.deletions": Code(Exit.RATE_LIMITED, "As many deleted messages are remembered as there is room for."),
     "run.timeout": Code(Exit.TIMEOUT, "The time given with --timeout is over."),

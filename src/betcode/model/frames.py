@@ -230,7 +230,7 @@ class GetUsage(Request, frozen=True, kw_only=True, tag="usage"):
 
     `by` is `day` (local days of the daemon's machine), `session` or `model`. Each row has its `key`, `turns`,
     `input_tokens`, `output_tokens`, `cache_read_tokens`, `cache_write_tokens` and `cost_usd`; `total` the same without
-    a key. `days`: only so many days, today included; 0: all. `windows` is a list, empty in this version.
+    a key. `days`: only so many days, today included; 0: all.
     """
 
     session: str = ""
