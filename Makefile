@@ -65,6 +65,10 @@ chaos-storage: $(STAMP)  ## a database of 60,000 rows damaged in every known way
 	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) storage \
 		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
 
+chaos-api: $(STAMP)  ## the API limits, refuses, is away, stalls or breaks off; SEED=n, SCALE=k, ONLY=id, PLANT=bug or list
+	$(BIN)/python $(if $(PLANT),tools/plant_chaos.py $(PLANT),-m betcode.testing.chaos) api \
+		$(if $(SEED),--seed $(SEED)) $(if $(SCALE),--scale $(SCALE)) $(if $(ONLY),--only $(ONLY))
+
 trial-service: $(STAMP)  ## the tests of the service with a real systemd: Linux, as root (a container will do)
 	tools/with_cgroups.sh env BETCODE_REAL_SYSTEMD=$(or $(SYSTEMD),/lib/systemd/systemd) \
 		$(BIN)/python -m pytest -q tests/e2e/test_service.py
@@ -99,4 +103,4 @@ $(STAMP): pyproject.toml requirements-dev.lock
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
 	@touch $@
 
-.PHONY: help demo test check bench plant sim storm faults fuzz chaos-recovery chaos-limits chaos-storage compat trial-service fmt docs lock
+.PHONY: help demo test check bench plant sim storm faults fuzz chaos-recovery chaos-limits chaos-storage chaos-api compat trial-service fmt docs lock

@@ -13,7 +13,7 @@ from betcode.testing.chaos.experiment import Experiment
 from betcode.testing.chaos.runner import Series
 from betcode.testing.limits import CHAOS_LANES
 
-TARGETS = ("recovery", "limits", "storage")
+TARGETS = ("recovery", "limits", "storage", "api")
 """Packages beside this file with a tuple EXPERIMENTS, and perhaps a function `prepare` that is called before all."""
 
 
