@@ -9,6 +9,7 @@ from betcode.testing.chaos.api import work
 from betcode.testing.chaos.api.requests import sent_in
 from betcode.testing.chaos.experiment import Experiment
 from betcode.testing.chaos.stage import Stage
+from betcode.testing.chaos.talk import counting_tool
 
 SESSIONS: Final = 5
 AWAY_S: Final = 120.0
@@ -63,10 +64,13 @@ async def breaks_off(stage: Stage) -> str:
 
 async def silent(stage: Stage) -> str:
     """Answers stop in the middle and do not go on."""
-    stall = {"stall_s": 600, "after": 3, "words": 30}
-    stage.made.model.set_weather({"for_s": 20, "step": stall})
+    words = {"words": 30, "prefix": "done"}
+    steps = (counting_tool(), words | {"stall_s": 600, "after": 3})
     begun_s = time.monotonic()
-    turns = await work.sessions(stage, 2, allow=("Bash",))
+    turns = []
+    for number in range(2):
+        talk = await stage.talk(allow=("Bash",))
+        turns.append((talk, await talk.send(f"work {number}", *steps, told=words)))
     await work.finished(stage, turns, within_s=ALL_S)
     stalls = [e for talk, _ in turns for e in talk.view.of("notice", code="agent.stall")]
     stage.check(stalls, "nobody was told of the silence")

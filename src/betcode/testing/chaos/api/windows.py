@@ -20,7 +20,7 @@ TOKEN: Final = {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_API_KEY": "", "CLAUDE_COD
 
 def rejected(window: str, resets_at: float) -> dict[str, Any]:
     """The answer of the API when a window is used up."""
-    name = {"five_hour": "5h", "seven_day": "7d"}.get(window, window)
+    name = "5h" if window == "five_hour" else "7d"
     headers = {
         "anthropic-ratelimit-unified-status": "rejected",
         "anthropic-ratelimit-unified-reset": str(int(resets_at)),
