@@ -22,6 +22,7 @@ SOURCE = ROOT / "src/betcode"
 GENERATED = {"protocol.md", "protocol.schema.json", "errors.md", "limits.md", "settings.md", "metrics.md"} | {
     "recovery.md",
     "compatibility.md",
+    "failures.md",
 }
 
 UNUSED_CODES: set[str] = set()
