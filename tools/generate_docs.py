@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `tools`, from whatever directory this is called
 
-from tools.docs import compatibility, errors, limits, metrics, protocol, recovery, schema, settings
+from tools.docs import compatibility, errors, failures, limits, metrics, protocol, recovery, schema, settings
 from tools.docs.markdown import COMMAND
 
 from betcode.testing.compat import table
@@ -20,6 +20,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "protocol.md": protocol.render,
     "protocol.schema.json": schema.render,
     "errors.md": errors.render,
+    "failures.md": failures.render,
     "limits.md": limits.render,
     "settings.md": settings.render,
     "metrics.md": metrics.render,

@@ -126,9 +126,10 @@ def test_allow_with_another_input_runs_that_one(betcode: Command, made: Installa
 
 def test_4_a_rate_limit(betcode: Command) -> None:
     step = {"status": 429, "headers": {"retry-after": "3600"}, "message": "slow down"}
-    ended = betcode("run", scripted("limit", step))
+    ended = betcode("run", "--on-rate-limit", "fail", scripted("limit", step))
     assert ended.status == 4
-    assert error_of(ended)
+    *_, error, hint, again = ended.err.strip().splitlines()
+    assert (error[:7], hint[:6], again[:13]) == ("error: ", "hint: ", "try again in ")
 
 
 # --- 2: no daemon ------------------------------------------------------------------------------------------------

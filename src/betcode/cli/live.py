@@ -114,6 +114,8 @@ class Live:
         self._write(self._text)
 
     def _durable(self, event: dict[str, Any]) -> None:
+        if event.get("api_error"):
+            return  # no answer: the notice, or the error that ends the command, says it
         if event["kind"] == "assistant" and not event.get("scope") and event["part"] == "text":
             self._answer(event)
             return

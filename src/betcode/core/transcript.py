@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from betcode.model import limits
 from betcode.model.conversation import AnswerBlock
@@ -216,7 +217,8 @@ class Transcript:
             case TextBlock():
                 name = self._block_of(fact.scope, fact.message)
                 text = bounded(fact.text)
-                return (Assistant(block=name, part=fact.part, text=text, scope=fact.scope, interrupted=fact.aborted),)
+                more: dict[str, Any] = {"scope": fact.scope, "interrupted": fact.aborted, "api_error": fact.api_error}
+                return (Assistant(block=name, part=fact.part, text=text, **more),)
             case ToolCall():
                 name = self._block_of(fact.scope, fact.message)
                 return (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from betcode.core.failures.api import api_failure, failure_of
-from betcode.model.facts import AnswerStarted, Fact, RateLimit, TextBlock, ToolCall, TurnResult
+from betcode.core.failures.api import api_failure, failure_of, of_api
+from betcode.model import upstream_limits as limits
+from betcode.model.facts import AnswerStarted, ApiRetry, Fact, RateLimit, TextBlock, ToolCall, TurnResult
 from betcode.model.failures import ApiFailure, ApiKind
 
 
@@ -50,6 +51,10 @@ def news_of(fact: Fact, *, stalled: bool = False, fingerprint: str = "") -> News
             return Answered()
         case TextBlock() if not fact.api_error and not fact.aborted:
             return Answered()
+        case ApiRetry():  # of a claude that was started to retry by itself
+            named_s = fact.delay_ms / 1000
+            after_s = named_s if named_s >= limits.RETRY_AFTER_LEAST_S else None
+            return Refused(failure_of(of_api(fact.status, fact.error)), fingerprint, after_s)
         case RateLimit() if fact.window:
             return WindowTold(fact.window, fact.status, float(fact.resets_at_unix_s), fact.utilization)
         case TurnResult() if stalled and fact.terminal_reason.startswith("aborted"):

@@ -60,6 +60,8 @@ class Assistant(Event, frozen=True, kw_only=True, tag="assistant"):
     text: str
     scope: str = ""
     interrupted: bool = False
+    api_error: str = ""
+    """Set when claude wrote it in place of an answer, since the API refused the request, such as `rate_limit`."""
 
 
 class ToolCalled(Event, frozen=True, kw_only=True, tag="tool_call"):

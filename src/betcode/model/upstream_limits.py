@@ -28,6 +28,8 @@ API_BACKOFF_MAX_S = 60.0
 """Longest of these delays."""
 API_TRIES_MAX = 8
 """Failures in a row of one message, while others are answered, after which it is the message and not the API."""
+RETRY_AFTER_LEAST_S = 15.0
+"""A claude that retries by itself names its next try: less than this is its own delay, not what the API asked for."""
 API_WAIT_PROCESS_S = 45.0
 """A session that waits for the API for so long gives its process back: nobody knows how long it will be."""
 CREDENTIALS_LOOK_S = 5.0
