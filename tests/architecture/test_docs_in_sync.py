@@ -20,6 +20,7 @@ from betcode.model.errors import CODES
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src/betcode"
 GENERATED = {"protocol.md", "protocol.schema.json", "errors.md", "limits.md", "settings.md", "metrics.md"} | {
+    "failures.md",
     "recovery.md",
     "compatibility.md",
     "failures.md",

@@ -25,6 +25,7 @@ LASTING = frozenset(
         "claude.not_executable",
         "claude.too_old",
         "claude.version_unknown",
+        "config.insecure",
         "request.directory",
         "agent.transcript_unreadable",
     }
