@@ -22,6 +22,10 @@ class Refused(Exception):
     """A person denied a tool and stopped the turn with it."""
 
 
+class ApiRefused(Exception):
+    """The API did not answer the request."""
+
+
 class TalkingClaude(ModelClaude):
     """A model claude that takes turns."""
 
@@ -47,6 +51,8 @@ class TalkingClaude(ModelClaude):
                 self._abort()
             except Refused:
                 self._abort()
+            except ApiRefused:
+                self._result("failed")
             self.print(lines.run_state("idle"))
         except Dead:
             return
@@ -87,6 +93,8 @@ class TalkingClaude(ModelClaude):
         message = f"msg_{self.record.session}_{self.record.run}_{self.numbers}"
         self.print(lines.status("requesting"))
         await self._pause(0.5)
+        if self.stage.plan.api_refuses(self.stage.now_s):
+            raise ApiRefused
         self.print(lines.message_start(message))
         index = 0
         for kind in self.rng.choice((("text",), ("text",), ("thinking", "text"))):

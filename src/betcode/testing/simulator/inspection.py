@@ -6,8 +6,9 @@ What happens at a single moment (a line is read, a commit takes effect, a frame 
 
 from __future__ import annotations
 
+from betcode.core.breaker import State
 from betcode.core.life import IN_CLAUDE, Session
-from betcode.core.stance import stance_of
+from betcode.core.stance import stance_of, starts, wants_api, works
 from betcode.engine.session import SessionRunner
 from betcode.model import limits
 from betcode.model.rows import SessionRow
@@ -50,6 +51,7 @@ class Inspection:
                 self._feed(runner, row)
                 self._session(runner)
                 self._pool(runner)
+                self._upstream(runner)
             if not self._waits_for_the_disk:
                 self._waiting(runner)
 
@@ -94,6 +96,24 @@ class Inspection:
         stands = stance_of(runner.session)
         if member is not None and member.stance != stands:
             self._stage.fail("INV-8", f"the pool has {runner.id} as {member.stance}, and it is {stands}")
+
+    def _upstream(self, runner: SessionRunner) -> None:
+        """RL-5, RL-4, INV-5: nobody is let in while it is open, one probes it, then no more than the slow start lets."""
+        session, upstream = runner.session, runner.seat.access.upstream
+        member = upstream.members.get(runner.id)
+        if member is not None and (member.wants, member.works) != (
+            wants_api(session),
+            starts(session) or works(session),
+        ):
+            self._stage.fail("RL-4", f"the upstream has {runner.id} as {member}, and it is not so")
+        state = upstream.breaker.snapshot().state
+        let_in = [name for name, one in upstream.members.items() if one.admitted and not one.forced]
+        if state is State.OPEN and let_in:
+            self._stage.fail("RL-5", f"{let_in} may begin while the upstream is open")
+        if state is State.HALF_OPEN and len(let_in) > 1:
+            self._stage.fail("INV-5", f"{let_in} probe at the same time")
+        if upstream.width and len(let_in) > upstream.width:
+            self._stage.fail("RL-4", f"{let_in} may begin at a width of {upstream.width}")
 
     def _waiting(self, runner: SessionRunner) -> None:
         """INV-4: a session's loop takes what happens to it, whatever the other sessions do."""

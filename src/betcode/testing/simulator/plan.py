@@ -35,8 +35,14 @@ class Plan:
     slots: int = limits.SLOTS
     processes_per_slot: int = limits.PROCESSES_PER_SLOT
     idle_process_s: float = limits.IDLE_PROCESS_S
+    outages: tuple[tuple[float, float], ...] = ()
+    """From when to when the API refuses every request (virtual seconds)."""
     calm: bool = False
     """Set when the faults are over."""
+
+    def api_refuses(self, now_s: float) -> bool:
+        """Whether a model request meets an outage."""
+        return not self.calm and any(begins_s <= now_s < ends_s for begins_s, ends_s in self.outages)
 
     def chance(self, rng: Random, family: str, most: float) -> bool:
         """Whether a fault of `family` strikes here; at level 1 it does with probability `most`."""
@@ -66,7 +72,12 @@ def make_plan(seed: int) -> Plan:
         if sessions > 2:  # else two that wait for a person are as many as may, and the third waits for them
             plan.processes_per_slot = max(2, plan.processes_per_slot)
         plan.idle_process_s = crowd.choice((0.0, 1.0, 30.0))
+    api = Random(f"api {seed}")
+    if api.random() < 0.25:
+        begins = [api.uniform(0.0, 30.0) * (n + 1) for n in range(api.choice((1, 2, 3)))]
+        plan.outages = tuple((begin_s, begin_s + api.choice((3.0, 20.0, 100.0, 700.0))) for begin_s in begins)
     if seed == 0:
+        plan.outages = ()
         plan.level = dict.fromkeys(FAMILIES, 0.0)
         plan.slow_store = plan.patient = plan.clock_jumps = False
         plan.power_cuts = 0
