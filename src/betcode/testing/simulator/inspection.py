@@ -98,13 +98,11 @@ class Inspection:
             self._stage.fail("INV-8", f"the pool has {runner.id} as {member.stance}, and it is {stands}")
 
     def _upstream(self, runner: SessionRunner) -> None:
-        """RL-5, RL-4, INV-5: nobody is let in while it is open, one probes it, then no more than the slow start lets."""
+        """RL-5, RL-4, INV-5: nobody is let in while it is open; one probes; then no more than the slow start lets."""
         session, upstream = runner.session, runner.seat.access.upstream
         member = upstream.members.get(runner.id)
-        if member is not None and (member.wants, member.works) != (
-            wants_api(session),
-            starts(session) or works(session),
-        ):
+        stands = (wants_api(session), starts(session) or works(session))
+        if member is not None and (member.wants, member.works) != stands:
             self._stage.fail("RL-4", f"the upstream has {runner.id} as {member}, and it is not so")
         state = upstream.breaker.snapshot().state
         let_in = [name for name, one in upstream.members.items() if one.admitted and not one.forced]

@@ -23,6 +23,7 @@ from betcode.core.inputs import Ended, Submit
 from betcode.core.life import Session
 from betcode.core.recovery import Moment, Stored, Way
 from betcode.core.turn import Turn
+from betcode.core.upstream import Upstream
 from betcode.engine import committer, conversation, feed, requests
 from betcode.engine.admission import Pace
 from betcode.keeper.decide import StdinBook
@@ -95,6 +96,20 @@ def _key_forgotten() -> AbstractContextManager[None]:
         submit(draft, replace(request, known=None))
 
     return _replaced(messages, "submit", forgetful)
+
+
+def _waits_for_the_api_for_ever() -> AbstractContextManager[None]:
+    def never(_upstream: Upstream, _now_s: float) -> float | None:
+        return None
+
+    return _replaced(Upstream, "due_s", never)
+
+
+def _let_in_while_open() -> AbstractContextManager[None]:
+    def nobody(_upstream: Upstream) -> None:
+        return None
+
+    return _replaced(Upstream, "_stop_all", nobody)
 
 
 # --- engine -------------------------------------------------------------------------------------------------------
@@ -258,6 +273,20 @@ PLANTS: dict[str, Plant] = {
             "an idempotency key is not looked up in the store, only among the messages that are open",
             "INV-1",
             _key_forgotten,
+        ),
+        Plant(
+            "waits-for-the-api-for-ever",
+            "core",
+            "nobody looks whether the pause of an upstream is over",
+            "liveness",
+            _waits_for_the_api_for_ever,
+        ),
+        Plant(
+            "let-in-while-open",
+            "core",
+            "a session that was let in and has not begun may begin although the upstream has opened since",
+            "RL-5",
+            _let_in_while_open,
         ),
         Plant(
             "shown-before-stored",
