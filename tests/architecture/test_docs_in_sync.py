@@ -23,7 +23,6 @@ GENERATED = {"protocol.md", "protocol.schema.json", "errors.md", "limits.md", "s
     "failures.md",
     "recovery.md",
     "compatibility.md",
-    "failures.md",
 }
 
 UNUSED_CODES: set[str] = set()

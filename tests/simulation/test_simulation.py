@@ -29,7 +29,7 @@ def test_no_mixture_of_faults_breaks_an_invariant(chunk: int) -> None:
     assert not broken, "\n".join(broken)
 
 
-@pytest.mark.req("INV-1", "INV-2", "INV-4", "INV-5", "INV-7")
+@pytest.mark.req("INV-1", "INV-2", "INV-4", "INV-5", "INV-7", "RL-4", "RL-5")
 @pytest.mark.parametrize("name", PLANTS)
 def test_each_planted_bug_is_found_and_named_after_the_invariant_it_breaks(name: str) -> None:
     for seed in (FOUND_BY.get(name, 0), *range(PLANT_SEEDS)):

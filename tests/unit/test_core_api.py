@@ -9,7 +9,7 @@ import pytest
 from betcode.core.deadlines import deadline_s
 from betcode.core.draft import Decision
 from betcode.core.effects import Allow, EndProcess, Refuse, Reply, Say, StartProcess, Write
-from betcode.core.inputs import Answer, Input, Retry, Tick
+from betcode.core.inputs import Answer, Ended, Input, Retry, Tick
 from betcode.core.life import state_of
 from betcode.core.pool import Claim, Life, Stance
 from betcode.core.stance import stance_of, wants_api
@@ -199,3 +199,14 @@ def test_an_answer_ends_the_count_of_failures() -> None:
     [message] = script.session.messages
     script.feed(TurnResult("success", False, "completed", "ok", message_ids=(message.uuid,), num_turns=1))
     assert (script.session.refused, script.state(1)) == (0, MessageState.COMPLETED)
+
+
+@pytest.mark.req("RL-3")
+def test_a_retry_with_another_model_ends_a_resting_process_and_goes_on_with_that_model() -> None:
+    script = refused()
+    script.feed(RunState("idle"))
+    effects = passing(script, Passage(forced=True), Retry(3, "ann", "sonnet")).effects
+    assert any(isinstance(effect, EndProcess) for effect in effects)
+    assert not any(isinstance(effect, Write) for effect in effects), "the old process gets nothing more to do"
+    assert script.session.options.model == "sonnet"
+    assert passing(script, FREE, Ended(script.session.run, 0, None, "exited")).effects[-1] == StartProcess(2)

@@ -62,6 +62,7 @@ RULES = Bound(
     },
 )
 OPTION = f"^--({'|'.join(sorted(PASSED_ON))})(=|$)"
+MODEL = Bound(f"does not begin with a dash; {NAME.words}", {"pattern": "^(?!-)"} | NAME.schema)
 MODES = ["", "default", "acceptEdits", "plan"]
 LOW_S, HIGH_S = limits.PERMISSION_TTL_RANGE_S
 
@@ -85,6 +86,7 @@ BOUNDS: dict[str, Bound] = {
     "Answer.message": PROSE,
     "Answer.updated_input": Bound(f"at most {limits.ANSWER_CHARS_MAX:,} bytes as JSON"),
     "Rename.name": TITLE,
+    "Retry.model": MODEL,
     "ListSessions.limit": numbers(1, limits.LIST_MAX),
     "Events.limit": numbers(1, limits.PAGE_EVENTS_MAX),
     "Events.after": numbers(0, INT64_HALF),
@@ -92,7 +94,7 @@ BOUNDS: dict[str, Bound] = {
     "QuarantinedLine.offset": numbers(0, INT64_HALF),
     "QuarantinedLine.start": numbers(0, INT64_HALF),
     "Options.trace_id": TRACE,
-    "Options.model": Bound(f"does not begin with a dash; {NAME.words}", {"pattern": "^(?!-)"} | NAME.schema),
+    "Options.model": MODEL,
     "Options.allow": RULES,
     "Options.disallow": RULES,
     "Options.add_dirs": Bound(

@@ -174,20 +174,25 @@ def delete(invocation: Invocation, session: str, *, yes: bool, force: bool, as_j
 
 @sessions.command()
 @session_argument
+@click.option("--model", metavar="NAME", default="", help="Use this model from the next start of claude on.")
 @json_option
 @pass_invocation
-def retry(invocation: Invocation, session: str, *, as_json: bool) -> int:
+def retry(invocation: Invocation, session: str, *, model: str, as_json: bool) -> int:
     """Start session ID afresh after it CRASHED, or at once instead of after a delay.
 
+    One that waits for the API tries once, whatever is known; at most one such try in 10 seconds goes through. When a
+    usage window is used up, another model may have one of its own.
+
     \b
-    Example:
+    Examples:
       betcode sessions retry k3jq
+      betcode sessions retry k3jq --model sonnet
     """
     from betcode.cli.ask import ask
     from betcode.cli.lines import retried_text
     from betcode.model.frames import Retry
 
-    body = ask(invocation, Retry(session=session))
+    body = ask(invocation, Retry(session=session, model=model))
     if as_json:
         say_json(body)
     else:

@@ -86,10 +86,12 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Start afresh after CRASHED, or at once while backing off."""
+    """Start afresh after CRASHED, or at once while backing off, or while it waits for the API."""
 
     ticket: int
     by: str
+    model: str = ""
+    """To be used from the next start of claude on; empty: as before."""
 
 
 @dataclass(frozen=True, slots=True)

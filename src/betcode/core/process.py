@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace as change
+
 from betcode.core import ending, memory, messages, permissions, queue, readiness, resting, silence
 from betcode.core.draft import Draft
 from betcode.core.inputs import Behind, Close, Halt, NotWritten, Retry, Started, StartFailed, Written
 from betcode.core.life import Process
+from betcode.core.stance import rests
 from betcode.core.stopping import end_process
 from betcode.core.upstream_texts import too_early
 from betcode.model import limits
@@ -100,6 +103,8 @@ def retry(draft: Draft, request: Retry) -> None:
         hint = "Start another one: betcode run PROMPT"
         draft.refuse(request.ticket, "session.closed", "the session is closed and cannot be started again", hint)
         return
+    if request.model and request.model != draft.session.options.model:
+        _change_model(draft, request.model)
     passage = draft.session.passage
     if passage.early_s and not passage.begins and draft.session.waiting:
         draft.turn_away(request.ticket, too_early(passage))
@@ -111,6 +116,16 @@ def retry(draft: Draft, request: Retry) -> None:
         draft.set(reason=f"retried by {request.by}")
         messages.pump(draft)
     draft.reply(request.ticket, waiting=len(draft.session.waiting), retried=stuck)
+
+
+def _change_model(draft: Draft, model: str) -> None:
+    """From the next process on. One that only rests is ended, so that this is the next one."""
+    draft.set(options=change(draft.session.options, model=model))
+    alive = draft.session.process is not Process.NONE
+    when = "from the next start of its claude on" if alive and not rests(draft.session) else "from now on"
+    draft.notice("info", "session.model", f"the session uses the model {model} {when}")
+    if alive and rests(draft.session):
+        end_process(draft)
 
 
 def close(draft: Draft, request: Close) -> None:

@@ -124,7 +124,7 @@ class Requests:
             case frames.Clear():
                 return await self._ask(request.session, lambda t: inputs.Clear(t, client, request.message_id))
             case frames.Retry():
-                return await self._ask(request.session, lambda t: inputs.Retry(t, client))
+                return await self._ask(request.session, lambda t: inputs.Retry(t, client, request.model))
             case frames.Close():
                 return await self._ask(request.session, lambda t: inputs.Close(t, client))
             case frames.Rename():

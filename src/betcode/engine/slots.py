@@ -151,6 +151,8 @@ class Seat:
         """The session with what its upstream and the pool let it do now; to be called before it decides on `news`."""
         if isinstance(news, Saw):
             self.access.hear(news.fact, session, now)
+        if isinstance(news, Retry) and news.model:
+            self.access.runs_on(news.model)
         session = self.access.gated(session, now, forced=isinstance(news, Retry))
         gate = core.gate(self._slots.pool, self.session, now.steady_s, background=self.is_background)
         return session if session.gate == gate else replace(session, gate=gate)

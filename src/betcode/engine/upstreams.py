@@ -196,6 +196,10 @@ class Access:
         self.identity = identity
         self._upstreams.wake(self.upstream.identified(identity.fingerprint, now.unix_s))
 
+    def runs_on(self, model: str) -> None:
+        """The model that its next turn will use: some usage windows are for some models only."""
+        self.upstream.runs_on(self.session, model)
+
     def gated(self, session: Session, now: Instant, *, forced: bool) -> Session:
         """The session with what its upstream lets it do; `forced`: a person has it try at once."""
         upstream = self.upstream
@@ -227,7 +231,7 @@ class Access:
     def hear(self, fact: Fact, session: Session, now: Instant) -> None:
         """What its claude printed."""
         if isinstance(fact, TurnStarted):
-            self.upstream.runs_on(self.session, fact.model)
+            self.runs_on(fact.model)
             return
         news = news_of(fact, stalled=session.api and is_ours(session.turn), fingerprint=self.identity.fingerprint)
         if news is None:

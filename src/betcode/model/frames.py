@@ -151,12 +151,12 @@ class Clear(Request, frozen=True, kw_only=True, tag="clear"):
 
 
 class Retry(Request, frozen=True, kw_only=True, tag="retry"):
-    """Start afresh after CRASHED, or at once instead of after the delay. Reply: `waiting`, `retried`.
+    """Start afresh after CRASHED, or at once instead of waiting, for a delay or the API; with `model` on that one.
 
-    `retried` is false when nothing had to be started afresh.
-    """
+    Reply: `waiting`, `retried` (anything was)."""
 
     session: str
+    model: str = ""
 
 
 class Close(Request, frozen=True, kw_only=True, tag="close"):

@@ -26,6 +26,7 @@ from betcode.model.frames import (
     QuarantinedLine,
     Rename,
     Request,
+    Retry,
     Send,
 )
 from betcode.model.rows import PASSED_ON, Options
@@ -112,7 +113,7 @@ def check(request: AnyRequest) -> None:
             _text("message", request.message, limits.ANSWER_CHARS_MAX)
             if request.updated_input is not None and len(_encode(request.updated_input)) > limits.ANSWER_CHARS_MAX:
                 raise _bad("updated_input", f"is longer than {limits.ANSWER_CHARS_MAX} bytes")
-        case Rename():
+        case Rename() | Retry():
             _rename(request)
         case GetUsage():
             _usage(request)
@@ -128,7 +129,16 @@ def check(request: AnyRequest) -> None:
             pass
 
 
-def _rename(request: Rename) -> None:
+def _model(field: str, model: str) -> None:
+    _text(field, model, limits.NAME_CHARS_MAX)
+    if model.startswith("-"):
+        raise _bad(field, "begins with a dash")
+
+
+def _rename(request: Rename | Retry) -> None:
+    if isinstance(request, Retry):
+        _model("model", request.model)
+        return
     _name(request.name)
     if not request.name.strip():
         raise _bad("name", "is empty")
@@ -150,7 +160,7 @@ def _create(request: Create) -> None:
     options = request.options
     if options.trace_id and not TRACE_ID.match(options.trace_id):
         raise _bad("options.trace_id", "is not 32 lower-case hex digits")
-    _text("options.model", options.model, limits.NAME_CHARS_MAX)
+    _model("options.model", options.model)
     _text("options.path", options.path, limits.ENV_CHARS_MAX)
     _text("options.virtual_env", options.virtual_env, limits.ENV_CHARS_MAX)
     _text("options.claude_config_dir", options.claude_config_dir, limits.PATH_CHARS_MAX)
@@ -160,8 +170,6 @@ def _create(request: Create) -> None:
         raise _bad("options.permission_ttl_s", f"is {options.permission_ttl_s}; allowed are {low:.0f} to {high:.0f} s")
     _range("options.max_turns", options.max_turns, 0, 1_000_000)
     _more_options(options)
-    if options.model.startswith("-"):
-        raise _bad("options.model", "begins with a dash")
 
 
 def _more_options(options: Options) -> None:
