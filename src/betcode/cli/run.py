@@ -82,9 +82,8 @@ def run(invocation: Invocation, context: click.Context, /, **options: object) ->
 
     \b
     Exit statuses: 0 done; 1 claude failed; 3 the last tool call of the turn was denied (after a denial claude
-    may find another way: then it is 0); 4 the API may not be asked now (only with
-    --on-rate-limit fail), or a limit of BetCode is reached; 5 wrong arguments; 6 no such session; 124 --timeout;
-    130 interrupted.
+    may find another way: then it is 0); 4 a limit of BetCode, or with --on-rate-limit fail one of the API;
+    5 wrong arguments; 6 no such session; 124 --timeout; 130 interrupted.
     """
     from betcode.cli.run_options import RunOptions
     from betcode.cli.run_session import run_prompt

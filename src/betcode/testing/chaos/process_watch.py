@@ -73,7 +73,9 @@ class ProcessWatch:
             self.claudes.update(p.pid for p in found)
             pids = {p.pid for p in found}
             apart = [p for p in found if p.parent not in pids]  # a fork of claude bears its name until it executes
-            if len(apart) > 1 and all(arguments(p.pid) for p in apart):  # one that is ending has none left
+            if (
+                conversation in self._own and len(apart) > 1 and all(arguments(p.pid) for p in apart)
+            ):  # one that is ending has none left
                 self.doubles.add(f"{conversation}: pids {sorted(p.pid for p in apart)}")
 
     def _conversation(self, pid: int) -> str:
