@@ -22,6 +22,7 @@ from betcode.adapters.intake import Problem, total_bytes
 from betcode.adapters.sqlite.errors import DAMAGE, RESCUE_HINT, StoreError, cannot_open
 from betcode.adapters.sqlite.store import SqliteStore
 from betcode.core.rescue.patience import Patience
+from betcode.daemon.store_gate import StoreGate
 from betcode.engine.tasks import Tasks
 from betcode.model.ids import MessageId, PermissionId, SessionId
 from betcode.model.rescue import RescueReport
@@ -80,6 +81,7 @@ class MendingStore:
         """The database is whole, or the desk is there: nobody who can be served need wait."""
         self._ready.set()
         self._patience = Patience()
+        self._gate = StoreGate(time.monotonic, tools.rng)
         self._tasks = Tasks(self._repair_failed)
         self._given_up: StoreError | None = None
         self._closed = False
@@ -150,9 +152,21 @@ class MendingStore:
                 continue
             store = self._store
             try:
-                return await store.commit(transaction)
+                return await self._write(store, transaction)
             except StoreError as error:
                 self._begin_or_raise(store, error)
+
+    async def _write(self, store: SqliteStore, transaction: Transaction) -> None:
+        ticket = self._gate.enter()
+        try:
+            await store.commit(transaction)
+        except StoreError as error:
+            self._gate.failed(ticket, error)
+            raise
+        except BaseException:
+            self._gate.dropped(ticket)  # whoever waited was ended: the next one may try
+            raise
+        self._gate.passed(ticket)
 
     async def _read(self, read: Callable[[SqliteStore], Awaitable[T]], answer: Callable[[Desk], T] | None = None) -> T:
         while True:

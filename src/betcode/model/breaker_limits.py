@@ -34,8 +34,9 @@ API = BreakerSettings(
     probe_wait_s=upstream_limits.PROBE_WAIT_S,
 )
 """The API upstream."""
-SQLITE = BreakerSettings(failures=3, window_s=60.0, open_s=10.0, open_max_s=60.0, probe_wait_s=30.0)
-"""Writes of the database: the probe is a small read and write."""
+SQLITE = BreakerSettings(failures=3, window_s=60.0, open_s=10.0, open_max_s=10.0, probe_wait_s=30.0)
+"""Writes of the database: the first write after the pause is the probe. It does not double: people wait for the room
+that they have just made."""
 SPAWN = BreakerSettings(failures=5, window_s=60.0, open_s=30.0, open_max_s=300.0, probe_wait_s=90.0)
 """Starts of claude that fail in several sessions (one session's own are PS-3's)."""
 TUNNEL = BreakerSettings(failures=5, window_s=300.0, open_s=30.0, open_max_s=300.0, probe_wait_s=30.0)
