@@ -25,6 +25,8 @@ IN_CLAUDE = (MessageState.DELIVERING, MessageState.DELIVERED, MessageState.START
 """States of a message that was handed to a process and has no outcome yet."""
 GIVEN = (MessageState.DELIVERING, MessageState.DELIVERED)
 """Those of them in which claude may have it and has not begun it."""
+SPAWN_FAILED = "agent.spawn_failed"
+"""Code of a `Passage` that is shut because claude cannot be started (`core.spawns`)."""
 BUSY = ("running", "requires_action")
 """What claude calls itself (`Session.cli_state`) while it works, with or without a message of ours."""
 
@@ -160,7 +162,7 @@ def state_of(session: Session) -> SessionState:
     if session.current is not None or session.turn is not None or session.cli_state in BUSY:
         return SessionState.ACTIVE
     if session.passage.code and session.waiting and not (session.held or session.strangers or session.spent.stop):
-        return SessionState.WAITING_API
+        return SessionState.BACKING_OFF if session.passage.code == SPAWN_FAILED else SessionState.WAITING_API
     return SessionState.NEW if session.run == 0 else SessionState.IDLE
 
 

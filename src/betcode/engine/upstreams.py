@@ -14,8 +14,9 @@ import msgspec
 
 from betcode.core.breaker import Breaker, Change, Snapshot
 from betcode.core.instant import Instant, iso
-from betcode.core.life import Session
+from betcode.core.life import SPAWN_FAILED, Process, Session
 from betcode.core.silence import is_ours
+from betcode.core.spawns import Spawns
 from betcode.core.stance import is_withheld, starts, wants_api, works
 from betcode.core.upstream import Upstream
 from betcode.core.upstream_news import news_of
@@ -59,6 +60,7 @@ class Upstreams:
         self._known: dict[str, Upstream] = {}
         self._access: dict[str, Access] = {}
         self._kept: list[Stored] = []
+        self.spawns = Spawns(rng, on_error)
 
     def restore(self, stored: Iterable[Stored]) -> None:
         """Become what an earlier daemon had stored: a pause holds until its time."""
@@ -99,6 +101,11 @@ class Upstreams:
         if now != self._kept:
             self._kept = now
             self._keep(now)
+
+    def wake_all(self) -> None:
+        """Have all sessions decide again."""
+        for access in self._access.values():
+            access.ring()
 
     def joins(self, access: Access) -> None:
         """A session takes part."""
@@ -178,6 +185,11 @@ class Access:
         self._decided_s = 0.0
         self._moved = moved
         self._waited = False
+        self._starting = False
+        """Its claude was being started when it last decided."""
+        self._fruitless = 0
+        self._shut = False
+        """It waits because claude cannot be started."""
         self.upstream = upstreams.of(self.identity)
         upstreams.joins(self)
 
@@ -207,11 +219,16 @@ class Access:
         if forced and not passage.begins and not passage.early_s:
             upstream.force(self.session, now.unix_s)
             passage = upstream.passage(self.session, now.unix_s)
+        if passage.begins and session.process is Process.NONE and wants_api(session):
+            spawn = self._upstreams.spawns.passage(self.session, now.unix_s)
+            passage = passage if spawn.begins else spawn
+        self._shut = passage.code == SPAWN_FAILED
         return session if session.passage == passage else replace(session, passage=passage)
 
     def settle(self, session: Session, now: Instant, *, background: bool) -> None:
         """What it has decided."""
         self._decided_s = now.unix_s
+        self._note_start(session, now)
         woken = self.upstream.settle(
             self.session,
             now.unix_s,
@@ -228,6 +245,20 @@ class Access:
                 self._upstreams.turned_away()
             self._moved()
 
+    def _note_start(self, session: Session, now: Instant) -> None:
+        """Tell whether a start went well: what the failures of several sessions mean is decided in one place."""
+        process = session.process
+        if self._starting and process is Process.READY:
+            if self._upstreams.spawns.succeeded(self.session, now.unix_s):
+                self._upstreams.wake_all()
+        elif self._starting and process is Process.NONE and session.fruitless > self._fruitless:
+            self._upstreams.spawns.failed(self.session, session.reason, now.unix_s)
+        if process in (Process.NONE, Process.READY):
+            self._starting = False
+        elif process in (Process.STARTING, Process.UNREADY):
+            self._starting = True
+        self._fruitless = session.fruitless
+
     def hear(self, fact: Fact, session: Session, now: Instant) -> None:
         """What its claude printed."""
         if isinstance(fact, TurnStarted):
@@ -240,9 +271,12 @@ class Access:
 
     def due_s(self, now: Instant) -> float | None:
         """When time alone may let it go on, on the steady clock."""
-        if not self.waits:
+        if self._shut:
+            due_s = self._upstreams.spawns.due_s(self._decided_s)
+        elif self.waits:
+            due_s = self.upstream.due_s(self._decided_s)
+        else:
             return None
-        due_s = self.upstream.due_s(self._decided_s)
         return None if due_s is None else due_s - now.unix_s + now.steady_s
 
     def line(self, now: Instant) -> str:

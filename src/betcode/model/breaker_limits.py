@@ -39,6 +39,8 @@ SQLITE = BreakerSettings(failures=3, window_s=60.0, open_s=10.0, open_max_s=10.0
 that they have just made."""
 SPAWN = BreakerSettings(failures=5, window_s=60.0, open_s=30.0, open_max_s=300.0, probe_wait_s=90.0)
 """Starts of claude that fail in several sessions (one session's own are PS-3's)."""
+SPAWN_SESSIONS = 3
+"""Sessions whose starts must fail before all wait: fewer say nothing about the others."""
 TUNNEL = BreakerSettings(failures=5, window_s=300.0, open_s=30.0, open_max_s=300.0, probe_wait_s=30.0)
 """Reconnections to a relay."""
 FAILURES_KEPT = 64
