@@ -148,3 +148,12 @@ def test_people_see_a_sum_below_more_than_one_row_and_no_cost_that_is_there_as_n
     ]
     assert usage_table({"by": "day", "rows": [one, one], "total": one}).splitlines()[-1].startswith("total")
     assert [dollars(0), dollars(0.00088), dollars(0.5)] == ["$0.00", "$0.00088", "$0.50"]
+
+
+def test_turns_are_summed_by_the_upstream_that_was_asked_and_older_ones_are_unknown(
+    database: apsw.Connection,
+) -> None:
+    asked = [ended(A, n, TIME, models={"m": USED}, upstream=name) for n, name in ((1, "one"), (2, "two"), (3, "one"))]
+    write(database, A, *asked, ended(A, 4, TIME))
+    found = core.turns(usage.turns(database, ""), lambda time: time[:10])
+    assert [(one.key, one.turns) for one in core.totals(found, "upstream")] == [("one", 2), ("two", 1), ("unknown", 1)]

@@ -67,7 +67,7 @@ MODES = ["", "default", "acceptEdits", "plan"]
 LOW_S, HIGH_S = limits.PERMISSION_TTL_RANGE_S
 
 BOUNDS: dict[str, Bound] = {
-    "GetUsage.by": Bound("`day`, `session` or `model`", {"enum": list(BY)}),
+    "GetUsage.by": Bound("`day`, `session`, `model` or `upstream`", {"enum": list(BY)}),
     "GetUsage.days": numbers(0, DAYS_MAX),
     "session": NAME,
     "Hello.protocol": Bound(f"at most {limits.RULES_MAX} versions", {"maxItems": limits.RULES_MAX}),

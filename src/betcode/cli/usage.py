@@ -13,7 +13,7 @@ from betcode.cli.output import counted, say, say_json, table
 from betcode.core.spent import dollars
 from betcode.model.usage import DAYS_MAX
 
-_HEADS = {"day": "DAY", "session": "SESSION", "model": "MODEL"}
+_HEADS = {"day": "DAY", "session": "SESSION", "model": "MODEL", "upstream": "UPSTREAM"}
 
 
 @click.command()

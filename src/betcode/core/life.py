@@ -117,6 +117,8 @@ class Session:
     """What the pool lets it do now. Set by the engine before each step, not stored."""
     passage: Passage = FREE
     """What its upstream lets it do now. As `gate`."""
+    upstream: str = ""
+    """Its name, for people. Set by the engine."""
     refused: int = 0
     """Turns in a row that ended because of the API (not stored)."""
     spent: Spent = NOTHING_SPENT
@@ -186,6 +188,8 @@ def to_row(session: Session) -> SessionRow:
     if turn is not None:
         life["turn"] = to_stored(turn)
     life.update({name: True for name in ("replacing", "garbled") if getattr(session, name)})
+    if session.upstream:
+        life["upstream"] = session.upstream  # a rescue makes the same events again
     if session.claude_version:
         life["claude_version"] = session.claude_version
     if session.rerun is not None:
@@ -248,6 +252,7 @@ def from_rows(row: SessionRow, messages: tuple[Message, ...], permissions: tuple
         replacing=bool(life.get("replacing")),
         garbled=bool(life.get("garbled")),
         claude_version=str(life.get("claude_version", "")),
+        upstream=str(life.get("upstream", "")),
         reason=row.reason,
     )
     return replace(session, shown_state=row.state)

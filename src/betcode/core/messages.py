@@ -311,6 +311,7 @@ def on_result(draft: Draft, fact: TurnResult) -> None:
             cost_usd=fact.cost_usd,
             usage=fact.usage,
             models=fact.models,
+            upstream=draft.session.upstream,
             denials=list(fact.denials),
             errors=list(fact.errors),
         )

@@ -1,4 +1,4 @@
-"""What turns have used, summed by day, session or model.
+"""What turns have used, summed by day, session, model or upstream.
 
 A newer claude tells in each result what was used since the one before, by model, with its subagents: that is taken as
 it is. An older one tells the tokens of the turn and a *running total* of the cost. That total is kept when a process
@@ -28,6 +28,7 @@ class Turn:
     session: SessionId
     day: str
     models: Mapping[str, Use]
+    upstream: str = ""
 
     @property
     def use(self) -> Use:
@@ -87,13 +88,13 @@ def turns(rows: Iterable[TurnRow], day_of: Callable[[str], str]) -> list[Turn]:
         again = bool(row.message_ids) and seen.setdefault(key, row.epoch) < row.epoch
         if not again:
             used = turn_models(row.models, row.usage, row.cost_usd, before_usd)
-            found.append(Turn(row.session, day_of(row.time), used))
+            found.append(Turn(row.session, day_of(row.time), used, row.upstream))
         before_usd = row.cost_usd
     return found
 
 
 def totals(found: Iterable[Turn], by: str) -> list[Total]:
-    """Summed by `day`, `session` or `model`. Days in order, the rest dearest first.
+    """Summed by `day`, `session`, `model` or `upstream`. Days in order, the rest dearest first.
 
     By model a turn counts for each model that it used, and for `unknown` if it used none.
     """
@@ -102,7 +103,12 @@ def totals(found: Iterable[Turn], by: str) -> list[Total]:
         if by == "model":
             parts = list(turn.models.items()) or [(UNKNOWN_MODEL, NOTHING)]
         else:
-            parts = [(turn.day if by == "day" else turn.session, turn.use)]
+            keys: dict[str, str] = {
+                "day": turn.day,
+                "session": turn.session,
+                "upstream": turn.upstream or UNKNOWN_MODEL,
+            }
+            parts = [(keys[by], turn.use)]
         for key, use in parts:
             count, sum_ = sums.get(key, (0, NOTHING))
             sums[key] = (count + 1, sum_ + use)

@@ -223,7 +223,9 @@ class Access:
             spawn = self._upstreams.spawns.passage(self.session, now.unix_s)
             passage = passage if spawn.begins else spawn
         self._shut = passage.code == SPAWN_FAILED
-        return session if session.passage == passage else replace(session, passage=passage)
+        if session.passage == passage and session.upstream == upstream.label:
+            return session
+        return replace(session, passage=passage, upstream=upstream.label)
 
     def settle(self, session: Session, now: Instant, *, background: bool) -> None:
         """What it has decided."""

@@ -131,6 +131,8 @@ class TurnEnded(Event, frozen=True, kw_only=True, tag="turn_ended"):
     usage: dict[str, Any] = field(default_factory=dict)
     models: dict[str, Use] | None = None
     """What the turn used by model, subagents included; null when claude did not tell. `cost_usd` is a running total."""
+    upstream: str = ""
+    """Name of the upstream that was asked, such as `api.anthropic.com`."""
     denials: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 

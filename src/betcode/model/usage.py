@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from betcode.model.ids import SessionId
 
-BY = ("day", "session", "model")
+BY = ("day", "session", "model", "upstream")
 """What usage can be summed by."""
 DAYS_MAX = 1_000_000
 """Days that one request may look back: more than any calendar has, and a number that a date can be reckoned with."""
@@ -48,6 +48,8 @@ class TurnRow(Struct, frozen=True, kw_only=True):
     seq: int
     time: str
     """When it was stored: ISO 8601, UTC."""
+    upstream: str = ""
+    """Name of the upstream that was asked; empty in what an older version stored."""
     message_ids: tuple[str, ...] = ()
     duration_ms: int = 0
     num_turns: int = 0

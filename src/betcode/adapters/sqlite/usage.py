@@ -33,6 +33,7 @@ class _Body(msgspec.Struct, frozen=True):
     cost_usd: float = 0.0
     usage: dict[str, Any] = msgspec.field(default_factory=dict)
     models: dict[str, Use] | None = None
+    upstream: str = ""
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -74,4 +75,5 @@ def _row(values: Any) -> TurnRow:
         cost_usd=read.cost_usd,
         usage=read.usage,
         models=read.models,
+        upstream=read.upstream,
     )
