@@ -82,6 +82,14 @@ def test_a_query_gets_its_answer_and_its_result(made: Installation) -> None:
     assert made.model.stats()["requests_total"] == 1
 
 
+@pytest.mark.req("RL-3")
+def test_a_program_gets_one_result_although_the_api_refused_the_first_attempts(made: Installation) -> None:
+    step = {"status": 529, "times": 2, "text": "in the end"}
+    found = asyncio.run(asked(scripted("hello", step, keep=True), options(made)))
+    results = [m for m in found if isinstance(m, ResultMessage)]
+    assert [(r.is_error, r.result) for r in results] == [(False, "in the end")]
+
+
 def test_a_conversation_remembers_and_its_texts_come_while_they_are_written(made: Installation) -> None:
     async def run() -> tuple[list[Any], list[Any]]:
         async with connected(options(made, include_partial_messages=True)) as client:

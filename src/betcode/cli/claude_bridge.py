@@ -18,7 +18,7 @@ from betcode.cli.claude_input import ControlAsked, Decided, Nothing, Unusable, U
 from betcode.cli.follow import running
 from betcode.cli.output import remark
 from betcode.cli.raw_denials import Denials
-from betcode.cli.raw_turn import head, printed
+from betcode.cli.raw_turn import head, printed, uuids_of
 from betcode.client.client import Client
 from betcode.client.session_view import Durable
 from betcode.client.tap import Tap
@@ -29,6 +29,8 @@ from betcode.model.ids import SessionId, permission_id
 from betcode.model.states import FINAL_MESSAGE_STATES
 
 REFUSED = "is not supported through betcode"
+UUIDS_KEPT = 64 * (limits.ATTEMPTS_FOLLOWED + 1)
+"""Of the newest messages: more cannot wait in a session, and a program waits for the result of each."""
 STATE_VARIABLE = "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS"
 """With it set the program wants to hear whether claude is idle."""
 
@@ -52,6 +54,8 @@ class Bridge:
         """Keys named in claude's result lines."""
         self._resulted: set[str] = set()
         """Keys of messages that claude gave a result for."""
+        self._keys: dict[str, str] = {}
+        """uuid under which claude knows a message -> its key"""
         self._denials = Denials()
         self._news = asyncio.Event()
         self._failed = False
@@ -104,6 +108,9 @@ class Bridge:
     async def _send(self, message: UserText) -> None:
         key = message.uuid or str(uuid.uuid4())
         self._open.add(key)
+        self._keys.update(dict.fromkeys(uuids_of(key), key))
+        while len(self._keys) > UUIDS_KEPT:
+            del self._keys[next(iter(self._keys))]
         try:
             await self._client.request(Send(session=self._session, key=key, text=message.text))
         except BetcodeError as error:
@@ -182,13 +189,16 @@ class Bridge:
             elif found.kind == "system/session_state_changed":
                 if self._states:
                     _put(line.data)
+            elif found.type == "result" and found.is_refused:
+                continue  # the daemon goes on with it, and its result comes then
             elif printed(found, partial=self._arguments.partial):
                 for denied in self._denials.before(line.data) if found.type == "user" else []:
                     _put(denied)
                 _put(line.data)
             if found.type == "result":
                 self._failed = bool(found.is_error)
-                named = set(found.user_message_uuids or [found.user_message_uuid or ""])
+                uuids = found.user_message_uuids or [found.user_message_uuid or ""]
+                named = {self._keys.get(name, name) for name in uuids}
                 self._read |= named
                 self._unread -= named
                 self._news.set()
@@ -216,7 +226,7 @@ class Bridge:
 
     def _event(self, event: dict[str, Any]) -> None:
         match event["kind"]:
-            case "turn_ended":
+            case "turn_ended" if event["outcome"] != "refused":
                 self._unread |= self._open & set(event["message_ids"]) - self._read
                 self._resulted |= set(event["message_ids"])
             case "message_state" if event["message_id"] in self._open and event["state"] in FINAL_MESSAGE_STATES:

@@ -76,6 +76,12 @@ def printed(found: Head, *, partial: bool) -> bool:
     )
 
 
+def uuids_of(message_id: str) -> frozenset[str]:
+    """The uuids under which claude may know a message: it is told to go on with it under another one each time."""
+    attempts = range(1, limits.ATTEMPTS_FOLLOWED + 1)
+    return frozenset({message_id, *(attempt_id(MessageId(message_id), attempt) for attempt in attempts)})
+
+
 @dataclass(slots=True)
 class RawTurn:
     """The lines from the beginning of the turn about `message_id` to its result. Feed it every line in order."""
@@ -97,9 +103,7 @@ class RawTurn:
     _denials: Denials = field(default_factory=Denials)
 
     def __post_init__(self) -> None:
-        attempts = range(1, limits.ATTEMPTS_FOLLOWED + 1)
-        name = MessageId(self.message_id)
-        self._uuids = frozenset({self.message_id, *(attempt_id(name, attempt) for attempt in attempts)})
+        self._uuids = uuids_of(self.message_id)
 
     def take(self, line: bytes) -> list[bytes]:
         """The line if it is to be printed, with those that `claude -p` would print before it."""
