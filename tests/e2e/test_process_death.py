@@ -70,7 +70,7 @@ def test_a_process_that_dies_with_a_question_open_runs_no_tool_and_the_next_one_
             # Without its keeper claude takes the closed pipe for a refusal, and may answer before it ends.
             finished = {"agent.answer_unread"} if victim == "keeper_pid" else set()
             told = {e["code"] for e in seen if e["kind"] == "notice"}
-            assert told - finished <= {"agent.recovered", "agent.error"}
+            assert told - finished <= {"agent.recovered", "agent.ended"}
             key = await send(client, session, scripted("go on", {"text": "fine"}))
             assert (await outcome(client, session, key))[0] == "completed"
             assert not (made.project / "counter.txt").exists()

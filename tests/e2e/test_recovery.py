@@ -128,7 +128,7 @@ def test_a_second_death_in_a_tool_of_the_same_message_is_put_to_the_user() -> No
         state, seen = await outcome(client, session, key)
         assert state == "unknown"
         assert count(made) == 2
-        assert notices(seen)[-2:] == ["agent.unknown_outcome", "agent.error"]
+        assert notices(seen)[-2:] == ["agent.unknown_outcome", "agent.ended"]
         key = await send(client, session, scripted("and now", {"text": "on"}))
         assert (await outcome(client, session, key))[0] == "completed"
         assert count(made) == 2
@@ -186,7 +186,7 @@ def test_a_death_after_the_turns_end_repeats_nothing() -> None:
         state, seen = await outcome(client, session, key)
         assert state == "completed"
         assert count(made) == 1
-        assert set(notices(seen)) <= {"agent.error"}  # it may not have called itself idle yet
+        assert set(notices(seen)) <= {"agent.ended"}  # it may not have called itself idle yet
         assert asked(made) == {"work": 2, "next": 1}
 
     with_session(test, allow=("Bash",))

@@ -75,7 +75,7 @@ def test_a_claude_that_hangs_and_obeys_nothing_is_killed_and_its_message_goes_on
                 lambda: start_ticks(run["claude_pid"]) is None, within_s=WAIT_S, what="the end of the stopped one"
             )
             await come(client, session, "turn_started", count=2)
-            assert notices(await events(client, session)) == ["agent.stall", "agent.hang", "agent.error"]
+            assert notices(await events(client, session)) == ["agent.stall", "agent.hang", "agent.ended"]
             assert key
 
     with installation() as made:

@@ -49,7 +49,7 @@ def test_a_run_that_was_started_and_left_nothing_is_a_crash() -> None:
     session = adopted_while_starting()
     decision = decide(session, Ended(session.run, None, None, NO_TRACE))
     assert decision.session.fruitless == 1
-    assert [e.code for e in decision.events if isinstance(e, Notice)] == ["agent.error"]
+    assert [e.code for e in decision.events if isinstance(e, Notice)] == ["agent.ended"]
 
 
 @pytest.mark.req("PS-6")

@@ -258,7 +258,7 @@ def describe(news: Ended) -> str:
     return news.reason or "no exit code is known"
 
 
-def count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...], *, code: str = "agent.error") -> None:
+def count_crash(draft: Draft, what: str, hint: str, stderr_tail: tuple[str, ...], *, code: str = "agent.ended") -> None:
     """Schedule a restart, or give up after too many: in a short time, or in a row without finishing a turn.
 
     Args:

@@ -90,7 +90,7 @@ def on_not_written(draft: Draft, news: NotWritten) -> None:
     if news.run == draft.session.run and not ending:
         draft.notice(
             "warning",
-            "agent.error",
+            "agent.ended",
             f"a line could not be given to claude: {news.reason}",
             "claude is restarted and the line is sent again where that is safe.",
         )
@@ -178,7 +178,7 @@ def on_time(draft: Draft) -> None:
     if session.ready_by_s is not None and now >= session.ready_by_s:
         draft.notice(
             "error",
-            "agent.error",
+            "agent.ended",
             f"claude did not answer within {draft.policy.ready_wait_s:.0f} s of its start",
             "It is ended and started again.",
         )

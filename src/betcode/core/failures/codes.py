@@ -23,6 +23,7 @@ _ROWS: Final[dict[str, tuple[FailureClass, Strategy, str]]] = {
     "agent.error": (_P, _STOP, "Read what claude said, and change what is asked."),
     "agent.spawn_failed": (_T, _RETRY, "If it goes on: betcode doctor"),
     "agent.answer_unread": (_P, _STOP, "Ask claude to repeat its last answer."),
+    "agent.ended": (_T, _RETRY, "Nothing: it is started again, later each time. If it goes on: betcode doctor"),
     "agent.crashed": (_P, _STOP, "Find the cause, then: betcode sessions retry ID"),
     "agent.recovered": (_T, _RETRY, _ITSELF),
     "agent.stall": (_T, _RETRY, _ITSELF),

@@ -154,7 +154,7 @@ class Talk:
         conversation. A message whose outcome is unknown may have one.
         """
         found = [n for n, e in enumerate(self.view.events) if _is_answer(e, text)]
-        deaths = [n for n, e in enumerate(self.view.events) if e["kind"] == "notice" and e["code"] == "agent.error"]
+        deaths = [n for n, e in enumerate(self.view.events) if e["kind"] == "notice" and e["code"] == "agent.ended"]
         for first, second in pairwise(found):
             if not any(first < death < second for death in deaths):
                 return f"a message that is {state} was answered {len(found)} times"

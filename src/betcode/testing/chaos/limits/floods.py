@@ -138,7 +138,7 @@ async def _stderr(stage: Stage) -> str:
         key = await talk.send("go", {"text": "healthy"})
         await talk.until("turn_started")
         order(directory, "real")  # for the claude after it
-        notice = await talk.until("notice", code="agent.error", within_s=max(NEWS_S, FLOOD_S * stage.scale))
+        notice = await talk.until("notice", code="agent.ended", within_s=max(NEWS_S, FLOOD_S * stage.scale))
         await beside.enough()
         state = await talk.outcome(key)
     stage.check_outcome(talk, state, "healthy")
