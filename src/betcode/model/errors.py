@@ -41,9 +41,7 @@ CODES: dict[str, Code] = {
     "agent.error": Code(Exit.AGENT_ERROR, "The turn ended with an error that claude reported."),
     "agent.spawn_failed": Code(Exit.AGENT_ERROR, "The claude process could not be started."),
     "agent.answer_unread": Code(Exit.AGENT_ERROR, "claude finished a message while nobody could read its answer."),
-    "agent.ended": Code(
-        Exit.AGENT_ERROR, "claude ended unexpectedly, or was of no use; it is started again."
-    ),
+    "agent.ended": Code(Exit.AGENT_ERROR, "claude ended unexpectedly, or was of no use; it is started again."),
     "agent.crashed": Code(
         Exit.AGENT_ERROR, "claude ended unexpectedly, or could not be read, too often to go on by itself."
     ),
