@@ -74,6 +74,8 @@ class Api:
         self._changed.set()
 
     def _told(self, label: str, change: Change) -> None:
+        if change.before is change.after:
+            return  # it only stays so for longer
         self._states[label] = VALUES[change.after]
         self._meter.breaker("api", max(self._states.values()))
         self._log.warning(
